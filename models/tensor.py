@@ -1,0 +1,68 @@
+"""The Open Inference Protocol's datatypes, and what numpy calls them.
+
+BYTES is an object array whose elements are ``bytes``; BF16 is ml_dtypes' bfloat16, since numpy has none of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "BOOL": np.dtype(np.bool_),
+        "UINT8": np.dtype(np.uint8),
+        "UINT16": np.dtype(np.uint16),
+        "UINT32": np.dtype(np.uint32),
+        "UINT64": np.dtype(np.uint64),
+        "INT8": np.dtype(np.int8),
+        "INT16": np.dtype(np.int16),
+        "INT32": np.dtype(np.int32),
+        "INT64": np.dtype(np.int64),
+        "FP16": np.dtype(np.float16),
+        "FP32": np.dtype(np.float32),
+        "FP64": np.dtype(np.float64),
+        "BF16": np.dtype(ml_dtypes.bfloat16),
+        "BYTES": np.dtype(object),
+    }
+)
+DATATYPES: Mapping[np.dtype[Any], str] = MappingProxyType({dtype: name for name, dtype in DTYPES.items()})
+INTEGERS = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"})
+FLOATS = frozenset({"FP16", "FP32", "FP64", "BF16"})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor that a model takes or gives.
+
+    ``shape``: a dim of -1 is free. ``optional``: an input that may be left out. ``uniform``: an input all of whose rows
+    must hold one value within a call (such as a recommender's ``k``), so requests that differ in it never share a batch.
+    ``widens``: any narrower numeric datatype is taken too.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    optional: bool = False
+    uniform: bool = False
+    widens: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if self.datatype not in DTYPES:
+            raise ValueError(f"tensor {self.name!r} has datatype {self.datatype!r}; expected one of {', '.join(DTYPES)}")
+        if any(dim < -1 for dim in self.shape):
+            raise ValueError(f"tensor {self.name!r} has shape {list(self.shape)}; a dim is at least 0, or -1 where it is free")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of the tensor's elements."""
+        return DTYPES[self.datatype]

@@ -1,0 +1,51 @@
+"""What the service itself refuses or fails at, and the one table from every package's errors to HTTP.
+
+ServiceError
+├── BadRequest          400 malformed: not JSON, not the protocol, a header that lies
+├── NotFinite           500 a result holds NaN or Infinity, which JSON cannot say
+├── BodyTooLarge        413
+├── UnsupportedMedia    415 content type or encoding not taken
+├── Draining            503 the server is about to stop
+├── NotSupported        501 the protocol has it, we do not
+└── ConfigError         tureen.toml, environment or command line; never reaches HTTP
+"""
+
+from __future__ import annotations
+
+from models.errors import Problem
+
+
+class ServiceError(Exception):
+    """A refusal or failure of the service. ``details`` point at what in the request was wrong."""
+
+    def __init__(self, message: str, *details: Problem) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class BadRequest(ServiceError):
+    """The request is malformed."""
+
+
+class NotFinite(ServiceError):
+    """A result holds NaN or Infinity, which JSON cannot say."""
+
+
+class BodyTooLarge(ServiceError):
+    """The body, inflated or not, is over its limit."""
+
+
+class UnsupportedMedia(ServiceError):
+    """The content type or encoding is not one that we take."""
+
+
+class Draining(ServiceError):
+    """The server finishes what it has and takes no more."""
+
+
+class NotSupported(ServiceError):
+    """The protocol has it, we do not."""
+
+
+class ConfigError(ServiceError):
+    """The service's configuration is wrong."""

@@ -1,0 +1,33 @@
+"""The forms in which a request and an answer pass between a protocol and the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.tensor import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """A decoded request whose tensors fit the model.
+
+    ``outputs`` names what to compute, in the order asked. ``timeout_s`` is the caller's own limit, ``priority`` 0 (the
+    default) or 1 (highest) and up. ``form`` says how the answer is to be written and is read by its own protocol alone.
+    """
+
+    inputs: dict[str, Array]
+    rows: int
+    outputs: tuple[str, ...]
+    id: str | None = None
+    timeout_s: float | None = None
+    priority: int = 0
+    form: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A response's body, with the headers that only the protocol knows."""
+
+    body: bytes
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
