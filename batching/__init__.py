@@ -1,0 +1,35 @@
+"""A dynamic micro-batcher for asyncio: entries that wait together share one vectorized call. Knows nothing of HTTP or models."""
+
+from batching.batcher import Batcher
+from batching.decorator import batched
+from batching.entry import Answer, Arrays, Call
+from batching.errors import (
+    BatchingError,
+    Closed,
+    DeadlineExceeded,
+    Defect,
+    QueueFull,
+    Refused,
+    RowsMismatch,
+    TooManyRows,
+)
+from batching.policy import Policy
+from batching.statistics import Statistics
+
+__all__ = [
+    "Answer",
+    "Arrays",
+    "Batcher",
+    "BatchingError",
+    "Call",
+    "Closed",
+    "DeadlineExceeded",
+    "Defect",
+    "Policy",
+    "QueueFull",
+    "Refused",
+    "RowsMismatch",
+    "Statistics",
+    "TooManyRows",
+    "batched",
+]

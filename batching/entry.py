@@ -1,0 +1,55 @@
+"""What waits in a window, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from batching.window import Reason
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+#: Computes the named outputs of stacked inputs, rows first. Called in a thread.
+Call = Callable[[Arrays, tuple[str, ...]], Arrays]
+
+
+@dataclass(slots=True)
+class Batch:
+    """One call: why it was closed, how many rows and entries it held, and how long it took (seconds)."""
+
+    reason: Reason
+    rows: int
+    entries: list[Entry]
+    started: float
+    arrivals_before: int = 0
+    collate_s: float = 0.0
+    call_s: float = 0.0
+    scatter_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Answer:
+    """An entry's own rows of the outputs, how long it waited (seconds), and the batch it was computed in."""
+
+    outputs: Arrays
+    queue_s: float
+    call_s: float
+    batch_rows: int
+    reason: Reason
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One request's rows. ``enqueued`` and ``deadline`` are of the event loop's clock."""
+
+    inputs: Arrays
+    rows: int
+    outputs: tuple[str, ...]
+    group: Hashable
+    enqueued: float
+    deadline: float
+    future: asyncio.Future[Answer] = field(repr=False)

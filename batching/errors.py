@@ -1,0 +1,68 @@
+"""Why a batcher does not answer an entry.
+
+BatchingError
+├── Refused               said at the door; nothing was queued
+│   ├── QueueFull         the queue holds all the rows that it may
+│   ├── TooManyRows       more rows than the queue could ever hold
+│   └── Closed            the batcher closes, or restarts after a defect
+├── DeadlineExceeded      the entry's time is over, or would be before its turn
+├── RowsMismatch          the call gave another number of rows than it was given
+└── Defect                the batcher itself failed; it starts again
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Stage = Literal["admission", "queue", "call"]
+
+
+class BatchingError(Exception):
+    """An entry gets no answer, for a reason of the batcher's."""
+
+
+class Refused(BatchingError):
+    """Said at the door; ``retry_after_s`` is when a new try may have better luck."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Refused):
+    """The queue holds all the rows that it may: ``queued`` of ``limit``."""
+
+    def __init__(self, rows: int, queued: int, limit: int, retry_after_s: float) -> None:
+        super().__init__(
+            f"the queue holds {queued} of at most {limit} rows, so {rows} more do not fit; retry in {retry_after_s:.3g} s",
+            retry_after_s,
+        )
+        self.rows, self.queued, self.limit = rows, queued, limit
+
+
+class TooManyRows(BatchingError):
+    """One entry has more rows than the queue could ever hold."""
+
+    def __init__(self, rows: int, limit: int) -> None:
+        super().__init__(f"the request has {rows} rows; send at most {limit} in one request")
+        self.rows, self.limit = rows, limit
+
+
+class Closed(Refused):
+    """The batcher closes, or restarts after a defect."""
+
+
+class DeadlineExceeded(BatchingError):
+    """The entry's time was over at ``stage``, or its turn would come too late (``admission``)."""
+
+    def __init__(self, message: str, stage: Stage) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class RowsMismatch(BatchingError):
+    """The call gave another number of rows than it was given; whose rows they are cannot be told."""
+
+
+class Defect(BatchingError):
+    """The batcher itself failed while it held the entry."""

@@ -1,0 +1,40 @@
+"""How a batcher behaves: the settings of one model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rows in one call; how long the oldest entry may wait for company; calls in flight; rows that may queue."""
+
+    max_rows: int = 64
+    window_ms: float = 2.0
+    close: Literal["early", "full"] = "early"
+    instances: int = 1
+    queue_rows: int = 1024
+    timeout_ms: float = 1000.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_rows", "instances", "queue_rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if not (math.isfinite(self.window_ms) and self.window_ms >= 0):
+            raise ValueError(f"window_ms is {self.window_ms}; expected 0 or more milliseconds")
+        if not self.timeout_ms > 0:
+            raise ValueError(f"timeout_ms is {self.timeout_ms}; expected more than 0 milliseconds")
+        if self.close not in ("early", "full"):
+            raise ValueError(f"close is {self.close!r}; expected 'early' or 'full'")
+
+    @property
+    def window_s(self) -> float:
+        """The window in seconds."""
+        return self.window_ms / 1000
+
+    @property
+    def timeout_s(self) -> float:
+        """The default time that an entry has, in seconds."""
+        return self.timeout_ms / 1000
