@@ -1,39 +1,48 @@
 """A model's tensors, and the one place where a caller's arrays are held against them.
 
-``check`` and ``fits`` are called once a request, before the request may enter a batch, so that one caller's mistake never
-reaches another's call.
+``check`` and ``group`` are called once a request, before the request may enter a batch, so that one caller's mistake never
+reaches another's call. Most models take one dense input: for those both are a handful of comparisons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from models.errors import InvalidInput, Problem
-from models.tensor import DATATYPES, Array, TensorSpec
+from models.tensor import DATATYPES, DTYPES, Array, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Inputs and outputs of a model. Batched: every tensor's first dim is free and counts the rows."""
+    """Inputs and outputs of a model. Batched: every tensor's first dim is free and counts the rows.
+
+    Raises ValueError where the tensors contradict that, or two share a name.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     batched: bool = True
     by_name: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
     output_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
-    _plain: TensorSpec | None = field(init=False, repr=False, compare=False)
+    _taken: Mapping[str, frozenset[np.dtype[Any]]] = field(init=False, repr=False, compare=False)
+    _quick: _Quick | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for kind, specs in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [spec.name for spec in specs]
+            if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+                raise ValueError(f"two {kind} share the name {twice[0]!r}")
+            for spec in specs:
+                if self.batched and tuple(spec.shape[:1]) != (-1,):
+                    raise ValueError(f"{spec.name!r} has shape {list(spec.shape)}; a batched tensor's first dim is -1, its rows")
         object.__setattr__(self, "by_name", {spec.name: spec for spec in self.inputs})
         object.__setattr__(self, "output_names", tuple(spec.name for spec in self.outputs))
-        # One input whose only free dim is the rows: all its requests can share a call, so there is nothing to group by.
-        only = self.inputs[0] if len(self.inputs) == 1 and self.batched else None
-        if only is not None and (only.optional or only.uniform or only.widens or -1 in only.shape[1:]):
-            only = None
-        object.__setattr__(self, "_plain", only)
+        object.__setattr__(self, "_taken", {spec.name: _dtypes_taken(spec) for spec in self.inputs})
+        object.__setattr__(self, "_quick", _Quick.of(self.inputs) if self.batched else None)
 
     def input(self, name: str, path: str) -> TensorSpec:
         """The input of that name; InvalidInput, speaking of ``path``, where the model has none."""
@@ -56,10 +65,20 @@ class Signature:
 
     def check(self, inputs: Mapping[str, Array]) -> int:
         """Rows of a request whose tensors fit (1 where the model does not batch). Raises InvalidInput."""
+        quick = self._quick
+        if quick is not None and len(inputs) == 1:
+            array = inputs.get(quick.name)
+            if array is not None and array.dtype in quick.dtypes:
+                shape = array.shape
+                if shape[1:] == quick.trailing and shape and shape[0]:
+                    return int(shape[0])
+        return self._check_each(inputs)
+
+    def _check_each(self, inputs: Mapping[str, Array]) -> int:
         for name in inputs:
             if name not in self.by_name:
                 self.input(name, "inputs")
-        rows = -1 if self.batched else 1
+        rows: int | None = None
         for spec in self.inputs:
             array = inputs.get(spec.name)
             if array is None:
@@ -67,68 +86,88 @@ class Signature:
                     continue
                 missing = [other.name for other in self.inputs if not other.optional and other.name not in inputs]
                 raise InvalidInput(Problem("inputs", "an input is missing", ", ".join(missing), ", ".join(inputs) or "none"))
-            _check_datatype(spec, array)
+            if array.dtype not in self._taken[spec.name]:
+                given = DATATYPES.get(array.dtype, str(array.dtype))
+                raise _mismatch(spec, "datatype", "the datatype is not the model's", spec.datatype, given)
             _check_shape(spec, array)
-            if self.batched:
-                if rows == -1:
-                    rows = array.shape[0]
-                elif array.shape[0] != rows:
-                    raise InvalidInput(
-                        Problem(
-                            f"inputs.{spec.name}.shape",
-                            "the inputs differ in rows",
-                            f"{rows} rows",
-                            f"{array.shape[0]} rows",
-                        )
-                    )
-            if spec.uniform and array.size and not (array == array.flat[0]).all():
-                raise InvalidInput(
-                    Problem(
-                        f"inputs.{spec.name}.data",
-                        "the rows of one request must agree in this input",
-                        "one value",
-                        "several",
-                    )
-                )
+            if spec.datatype == "BYTES":
+                _check_bytes(spec, array)
+            if not self.batched:
+                continue
+            if rows is not None and array.shape[0] != rows:
+                raise _mismatch(spec, "shape", "the inputs differ in rows", f"{rows} rows", f"{array.shape[0]} rows")
+            rows = array.shape[0]
+            if spec.uniform and rows > 1 and _row(spec, array) * rows != _rows(spec, array):
+                raise _mismatch(spec, "data", "the rows of one request must agree in this input", "one value", "several")
+        if not self.batched:
+            return 1
+        if rows is None:
+            raise InvalidInput(Problem("inputs", "an input is missing", "at least one of " + ", ".join(self.by_name), "none"))
         if rows == 0:
             raise InvalidInput(Problem("inputs", "the request has no rows", "at least 1 row", "0 rows"))
-        return rows
+        return int(rows)
 
     def group(self, inputs: Mapping[str, Array]) -> Hashable:
         """What two checked requests must agree in to share a call: datatypes, trailing shapes, uniform values."""
-        if self._plain is not None:
-            return None
+        quick = self._quick
+        if quick is not None:
+            return inputs[quick.name].dtype.char if quick.widens else None
         return tuple(
-            (
-                spec.name,
-                array.dtype.char,
-                array.shape[1:],
-                array.flat[0].item() if spec.uniform and spec.datatype != "BYTES" else array.flat[0] if spec.uniform else None,
-            )
-            for spec in self.inputs
-            if (array := inputs.get(spec.name)) is not None
+            [
+                (spec.name, array.dtype.char, array.shape[1:], _row(spec, array) if spec.uniform and array.ndim else None)
+                for spec in self.inputs
+                if (array := inputs.get(spec.name)) is not None
+            ]
         )
 
 
-def _check_datatype(spec: TensorSpec, array: Array) -> None:
-    if array.dtype == spec.dtype:
-        return
-    given = DATATYPES.get(array.dtype, str(array.dtype))
-    if spec.widens and given != "BYTES" and np.can_cast(array.dtype, spec.dtype, "safe"):
-        return
-    raise InvalidInput(Problem(f"inputs.{spec.name}.datatype", "the datatype is not the model's", spec.datatype, given))
+@dataclass(frozen=True, slots=True)
+class _Quick:
+    """A batched model's only input, where rows alone are free: its requests can all share a call, but for their datatype."""
+
+    name: str
+    dtypes: frozenset[np.dtype[Any]]
+    trailing: tuple[int, ...]
+    widens: bool
+
+    @classmethod
+    def of(cls, inputs: Sequence[TensorSpec]) -> _Quick | None:
+        if len(inputs) != 1:
+            return None
+        (spec,) = inputs
+        if spec.optional or spec.uniform or spec.datatype == "BYTES" or -1 in spec.shape[1:]:
+            return None
+        return cls(spec.name, _dtypes_taken(spec), tuple(spec.shape[1:]), spec.widens)
+
+
+def _dtypes_taken(spec: TensorSpec) -> frozenset[np.dtype[Any]]:
+    if not spec.widens or spec.datatype == "BYTES":
+        return frozenset({spec.dtype})
+    return frozenset(dtype for name, dtype in DTYPES.items() if name != "BYTES" and np.can_cast(dtype, spec.dtype, "safe")) | {
+        spec.dtype
+    }
+
+
+def _mismatch(spec: TensorSpec, what: str, problem: str, expected: str, got: str) -> InvalidInput:
+    return InvalidInput(Problem(f"inputs.{spec.name}.{what}", problem, expected, got))
 
 
 def _check_shape(spec: TensorSpec, array: Array) -> None:
-    if len(array.shape) == len(spec.shape) and all(
-        want in (-1, dim) for want, dim in zip(spec.shape, array.shape, strict=True)
-    ):
+    if len(array.shape) == len(spec.shape) and all(want in (-1, dim) for want, dim in zip(spec.shape, array.shape, strict=True)):
         return
-    raise InvalidInput(
-        Problem(
-            f"inputs.{spec.name}.shape",
-            "the shape does not fit the model",
-            str(list(spec.shape)),
-            str(list(array.shape)),
-        )
-    )
+    raise _mismatch(spec, "shape", "the shape does not fit the model", str(list(spec.shape)), str(list(array.shape)))
+
+
+def _check_bytes(spec: TensorSpec, array: Array) -> None:
+    for element in array.flat:
+        if type(element) is not bytes:
+            raise _mismatch(spec, "data", "an element is not bytes", "BYTES", type(element).__name__)
+
+
+def _row(spec: TensorSpec, array: Array) -> bytes | tuple[bytes, ...]:
+    # Compared as bytes: exact for NaN and for -0.0, where == is not.
+    return _rows(spec, array[:1])
+
+
+def _rows(spec: TensorSpec, array: Array) -> bytes | tuple[bytes, ...]:
+    return tuple(array.flat) if spec.datatype == "BYTES" else array.tobytes()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from types import MappingProxyType
 from typing import Any
 
@@ -44,8 +45,9 @@ class TensorSpec:
     """A tensor that a model takes or gives.
 
     ``shape``: a dim of -1 is free. ``optional``: an input that may be left out. ``uniform``: an input all of whose rows
-    must hold one value within a call (such as a recommender's ``k``), so requests that differ in it never share a batch.
-    ``widens``: any narrower numeric datatype is taken too.
+    must be the same within a call (such as a recommender's ``k``), so requests that differ in it never share a batch.
+    ``widens``: any datatype that numpy casts safely to this one is taken too, BYTES excepted. Raises ValueError where the
+    description makes no sense.
     """
 
     name: str
@@ -56,7 +58,12 @@ class TensorSpec:
     widens: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a tensor's name is a string of at least one character, not {self.name!r}")
+        try:
+            object.__setattr__(self, "shape", tuple(index(dim) for dim in self.shape))
+        except TypeError:
+            raise ValueError(f"tensor {self.name!r} has shape {self.shape!r}; expected whole numbers, such as [-1, 32]") from None
         if self.datatype not in DTYPES:
             raise ValueError(f"tensor {self.name!r} has datatype {self.datatype!r}; expected one of {', '.join(DTYPES)}")
         if any(dim < -1 for dim in self.shape):
