@@ -1,0 +1,241 @@
+"""What a running server was told: command line over environment over `tureen.toml` over defaults, read once, frozen.
+
+Each value keeps the name of the place it came from until it is checked, so that a mistake is reported by that name: the file,
+the variable, the option.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from models.errors import Problem
+from models.nearest import nearest
+from service.bind import Bind
+from service.errors import ConfigError
+
+PREFIX = "TUREEN_"
+
+# Kubernetes gives every container such variables for each service of its namespace, and a service may well be called `tureen`.
+_NOT_OURS = re.compile(
+    r"TUREEN_(?:(?!\w*__)[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
+_APP = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _bind(value: object) -> object:
+    return Bind.parse(value) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    match = _ORIGIN.fullmatch(value)
+    if match is None:
+        raise ValueError("each origin is exact and lower-case, scheme, host and port alone, as in https://shop.example")
+    if match[2] == {"http": "80", "https": "443"}[match[1]]:
+        # Browsers leave the scheme's own port out of the Origin header, so this one would never match.
+        raise ValueError(f"leave out :{match[2]}, as browsers do")
+    return value
+
+
+def _function(value: str) -> str:
+    if not _APP.fullmatch(value):
+        raise ValueError("name a function of an importable module, as in shop.web:extend")
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Limits(_Section):
+    """`[limits]`: what one request may bring."""
+
+    body_bytes: int = Field(default=64 * 1024**2, ge=1, description="a number of bytes, at least 1")
+    inflated_bytes: int = Field(default=256 * 1024**2, ge=1, description="a number of bytes, at least 1")
+
+
+class Cors(_Section):
+    """`[cors]`: which sites' pages may read answers; none by default."""
+
+    allow_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        default=(), strict=False, description="a list of exact origins, as in https://shop.example"
+    )
+
+
+class Log(_Section):
+    """`[log]`."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="debug, info, warning or error")
+
+
+class Drain(_Section):
+    """`[drain]`: how the server stops. Seconds from SIGTERM to refusing connections, and from then to giving up on requests."""
+
+    delay_s: float = Field(default=0.0, ge=0, description="a number of seconds, at least 0")
+    timeout_s: float = Field(default=30.0, ge=0, description="a number of seconds, at least 0")
+
+
+class Config(_Section):
+    """A server's whole configuration."""
+
+    repository: Path = Field(default=Path("repository"), strict=False, description="a path")
+    bind: Annotated[Bind, BeforeValidator(_bind)] = Field(default=Bind("127.0.0.1", 8000), description="HOST:PORT")
+    server: Literal["hypercorn", "uvicorn"] = Field(default="hypercorn", description="hypercorn or uvicorn")
+    app: Annotated[str, AfterValidator(_function)] | None = Field(default=None, description="module:function")
+    insecure: bool = Field(default=False, description="true or false")
+    limits: Limits = Limits()
+    cors: Cors = Cors()
+    log: Log = Log()
+    drain: Drain = Drain()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Config:
+        if not self.bind.loopback and not self.insecure:
+            raise ValueError(
+                f"other machines reach {self.bind} and nothing asks who they are; bind to 127.0.0.1:{self.bind.port}, "
+                "or give --insecure if something in front of the server asks"
+            )
+        return self
+
+    @classmethod
+    def resolve(cls, file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+        """The configuration that the three sources make; of ``overrides``, the command line's, None means not given.
+
+        Raises ConfigError, with one Problem for each mistake.
+        """
+        values: dict[str, _Given] = {}
+        problems: list[Problem] = []
+        sources = (_from_file(file), _from_environment(environ), _from_command_line(overrides))
+        for given in (given for source in sources for given in source):
+            problem = _unknown(given)
+            if problem is None:
+                values[given.key] = given
+            else:
+                problems.append(problem)
+        tree: dict[str, Any] = {}
+        for key, given in values.items():
+            section, _, name = key.rpartition(".")
+            (tree.setdefault(section, {}) if section else tree)[name] = given.value
+        try:
+            config = cls.model_validate(tree)
+        except ValidationError as error:
+            problems += [_wrong(detail, values) for detail in error.errors()]
+        else:
+            if not problems:
+                return config
+        raise ConfigError("; ".join(map(str, problems)), *problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as one source has it: its dotted key, and how that source names it."""
+
+    key: str
+    value: object
+    name: str
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {"limits": Limits, "cors": Cors, "log": Log, "drain": Drain}
+_FIELDS: Mapping[str, FieldInfo] = {
+    **{key: field for key, field in Config.model_fields.items() if key not in _SECTIONS},
+    **{f"{section}.{key}": field for section, model in _SECTIONS.items() for key, field in model.model_fields.items()},
+}
+
+
+def _from_file(file: Path | None) -> Iterator[_Given]:
+    if file is None:
+        return
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file.name} does not exist; leave out --config to run with the defaults") from None
+    except OSError as error:
+        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file.name} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file.name} is not TOML: {error}") from None
+    for key, value in tables.items():
+        if key in _SECTIONS and not isinstance(value, dict):
+            raise ConfigError(f"{file.name}: {key} is a section; write [{key}], and its keys below")
+        if isinstance(value, dict) and key not in _FIELDS:
+            if key not in _SECTIONS:
+                yield _Given(key, value, f"{file.name}: [{key}]")
+            for name, inner in value.items() if key in _SECTIONS else ():
+                yield _Given(f"{key}.{name}", inner, f"{file.name}: [{key}] {name}")
+        else:
+            yield _Given(key, value, f"{file.name}: {key}")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(PREFIX):
+            continue
+        key = variable[len(PREFIX) :].lower().replace("__", ".")
+        field = _FIELDS.get(key)
+        if field is not None:
+            yield _Given(key, _parse(text, field.annotation), variable)
+        elif not _NOT_OURS.fullmatch(variable):
+            yield _Given(key, text, variable)
+
+
+def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Given]:
+    for key, value in overrides.items():
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                if inner is not None:
+                    yield _Given(f"{key}.{name}", inner, f"--{name}".replace("_", "-"))
+        elif value is not None:
+            yield _Given(key, value, f"--{key}".replace("_", "-"))
+
+
+def _parse(text: str, annotation: object) -> object:
+    """A variable's text as the type that its key wants; the text itself where it is no such thing, to be refused as any other."""
+    if annotation is bool:
+        return _BOOLEANS.get(text.lower(), text)
+    if annotation is int:
+        return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) else text
+    if annotation is float:
+        return float(text) if re.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)", text, re.ASCII) else text
+    if annotation == Cors.model_fields["allow_origins"].annotation:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _unknown(given: _Given) -> Problem | None:
+    if given.key in _FIELDS:
+        return None
+    section, _, name = given.key.rpartition(".")
+    if section in _SECTIONS:
+        known = f"{section}.{nearest(name, _SECTIONS[section].model_fields)}"
+    else:
+        known = nearest(given.key, [*_FIELDS, *_SECTIONS]) or ""
+    if given.name.startswith(PREFIX):
+        variable = PREFIX + known.upper().replace(".", "__") + ("__…" if known in _SECTIONS else "")
+        return Problem(given.name, "there is no such variable", variable, given.name)
+    table, _, key = known.rpartition(".")
+    written = f"[{known}]" if known in _SECTIONS else f"[{table}] {key}" if table else key
+    return Problem(given.name, f"there is no such {'section' if isinstance(given.value, dict) else 'key'}", written, given.key)
+
+
+def _wrong(detail: ErrorDetails, values: Mapping[str, _Given]) -> Problem:
+    """A value that pydantic refused, in words that do not speak of pydantic."""
+    reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
+    location = [str(part) for part in detail["loc"]]
+    if not location:
+        # Only the rule that looks at the whole configuration has no place in it, and it is about the address.
+        return Problem(values["bind"].name if "bind" in values else "bind", reason)
+    key = location[0] if location[0] in values else ".".join(location[:2])
+    given = values[key]
+    got = repr(given.value) if isinstance(given.value, str | int | float | list) else type(given.value).__name__
+    return Problem(given.name, reason or "the value is not one that the key takes", str(_FIELDS[key].description), got[:120])
