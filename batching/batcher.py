@@ -10,23 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor
+from functools import partial
+from typing import Literal
 
+from batching.admission import refusal
+from batching.alarm import Alarm
 from batching.collate import Outcome, compute
 from batching.cut import submit_in_parts
 from batching.entry import Answer, Arrays, Batch, Call, Entry
-from batching.errors import Closed, DeadlineExceeded, Defect, QueueFull, TooManyRows
+from batching.errors import BatchingError, Closed, DeadlineExceeded, Defect, TooManyRows
 from batching.pace import Pace
 from batching.policy import Policy
-from batching.queue import Queue
+from batching.queue import Queue, Window
 from batching.statistics import Statistics
-from batching.window import Close, Reason, View, decide, share
+from batching.window import Close, View, Wait, decide, share
 
 log = logging.getLogger("tureen.batching")
 
 #: After a defect the batcher refuses for this long, doubled with each further defect in a row (seconds).
 RESTART_S, RESTART_MAX_S = 1.0, 30.0
+#: Going through a full queue for callers who have left costs as much as many refusals: not more often than this (seconds).
+PRUNE_S = 0.005
 
 
 class Batcher:
@@ -50,24 +57,25 @@ class Batcher:
         self.name = name
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure = call, pool, stacked, pure
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        # uvloop's own clock stands still within a turn and has steps of 1 ms, too coarse to measure calls with.
+        self._clock = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
         self._queue = Queue()
-        self._running: dict[int, Batch] = {}
+        self._running: set[Batch] = set()
         self._pace = Pace()
-        self._arrivals = 0
-        self._seen = 0
-        self._last_start = -math.inf
+        self._arrivals = self._seen = 0
         self._turn_due = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._expiry: asyncio.TimerHandle | None = None
+        self._wake = Alarm(loop, self._clock, partial(self._guarded, self._advance))
+        self._expiry = Alarm(loop, self._clock, partial(self._guarded, self._expire_due))
+        self._moment = self._pruned = -math.inf
         self._closing: asyncio.Future[None] | None = None
-        self._down_until = 0.0
+        self._down_until = -math.inf
         self._defects_in_a_row = 0
 
     @property
     def healthy(self) -> bool:
         """False after a defect, until the batcher has started again."""
-        return self._loop.time() >= self._down_until
+        return self._clock() >= self._down_until
 
     @property
     def queued_rows(self) -> int:
@@ -94,13 +102,13 @@ class Batcher:
         the answer cannot come within ``timeout_s`` (default: the policy's). The future ends with an Answer, with what the call
         raised, or with a BatchingError.
         """
-        now = self._loop.time()
-        self._admit(rows, now, timeout_s)
+        now = self._clock()
+        left = self.policy.timeout_s if timeout_s is None else timeout_s
+        self._admit(rows, now, left)
         if rows > self.policy.max_rows and self._stacked:
-            return submit_in_parts(
-                self._enqueue, inputs, rows, outputs, group, self._deadline(now, timeout_s), self.policy.max_rows
-            )
-        return self._enqueue(inputs, rows, outputs, group, self._deadline(now, timeout_s))
+            enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left)
+            return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)
+        return self._enqueue(inputs, rows, outputs, group, now, now + left)
 
     async def close(self) -> None:
         """Takes nothing more, finishes what it holds, and returns when the last call has ended."""
@@ -111,58 +119,45 @@ class Batcher:
 
     # -- the door --------------------------------------------------------------------------------------------------------
 
-    def _deadline(self, now: float, timeout_s: float | None) -> float:
-        return now + (self.policy.timeout_s if timeout_s is None else timeout_s)
-
-    def _admit(self, rows: int, now: float, timeout_s: float | None) -> None:
-        if self._closing is not None:
-            raise Closed(f"{self.name} is being closed and takes no more requests")
-        if now < self._down_until:
-            raise Closed(f"{self.name} failed and starts again", self._down_until - now)
-        queued = self._queue.rows
-        if queued + rows > self.policy.queue_rows:
-            if rows > self.policy.queue_rows:
-                raise TooManyRows(rows, self.policy.queue_rows)
+    def _admit(self, rows: int, now: float, left: float) -> None:
+        if rows < 1:
+            raise ValueError(f"an entry has at least 1 row; got {rows}")
+        if rows > self.policy.queue_rows:
+            raise TooManyRows(rows, self.policy.queue_rows)
+        refused = self._refusal(rows, now, left)
+        if refused is not None and self._queue.rows and now >= self._pruned + PRUNE_S:
+            self._moment = self._pruned = now
             self._queue.prune(self._alive)  # those whose callers have left make room
-            queued = self._queue.rows
-            if queued + rows > self.policy.queue_rows:
-                self.statistics.refused += 1
-                raise QueueFull(rows, queued, self.policy.queue_rows, self._wait_s(queued))
-        if queued:
-            left = self.policy.timeout_s if timeout_s is None else timeout_s
-            wait_s = self._wait_s(queued)
-            if wait_s > left:
-                self.statistics.refused += 1
-                raise DeadlineExceeded(
-                    f"{queued} rows wait already, for about {1000 * wait_s:.0f} ms, and the request has {1000 * left:.0f} ms",
-                    "admission",
-                )
+            refused = self._refusal(rows, now, left)
+        if refused is not None:
+            self.statistics.refused += 1
+            raise refused
 
-    def _wait_s(self, queued: int) -> float:
-        """How long rows queued behind so many others wait: calls, not rows, are what takes time."""
-        calls = -(-queued // self.policy.max_rows)
-        return calls * self._pace.call_s(min(queued, self.policy.max_rows)) / self.policy.instances
+    def _refusal(self, rows: int, now: float, left: float) -> BatchingError | None:
+        if self._closing is not None:
+            return Closed(f"{self.name} is being closed and takes no more requests")
+        if now < self._down_until:
+            return Closed(f"{self.name} failed and starts again", self._down_until - now)
+        return refusal(rows, left, self._queue.rows, self._pace, self.policy)
 
     def _enqueue(
-        self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, deadline: float
+        self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, now: float, deadline: float
     ) -> asyncio.Future[Answer]:
-        loop = self._loop
-        future: asyncio.Future[Answer] = loop.create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._arrivals += 1
-        entry = Entry(inputs, rows, outputs, group if self._stacked else self._arrivals, loop.time(), deadline, future)
-        self._queue.put(entry)
-        if self._expiry is None or deadline < self._expiry.when():
-            self._expire_at(deadline)
+        self._queue.put(Entry(inputs, rows, outputs, group if self._stacked else self._arrivals, now, deadline, future))
+        if deadline < self._expiry.when:
+            self._expiry.set(deadline)
         if not self._turn_due:
             self._turn_due = True
-            loop.call_soon(self._guarded, self._turn)
+            self._loop.call_soon(self._guarded, self._turn)
         return future
 
     # -- the turn: which windows close now -------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         """Runs once in each turn of the loop that brought entries, after all of them have joined their windows."""
-        if self._arrivals != self._seen and self._queue.rows < self.policy.max_rows and len(self._running) < self.policy.instances:
+        if self._arrivals != self._seen and self._may_hold():
             # While every turn of the loop still brings company, what is already in the sockets is awaited; the first turn
             # that brings none, or the window's end, closes.
             self._seen = self._arrivals
@@ -172,51 +167,51 @@ class Batcher:
         self._advance()
 
     def _may_hold(self) -> bool:
-        oldest = self._queue.oldest
         return (
-            oldest is not None
-            and self._queue.rows < self.policy.max_rows
+            self._queue.rows < self.policy.max_rows
             and len(self._running) < self.policy.instances
-            and self._loop.time() < oldest.enqueued + self.policy.window_s
+            and self._clock() < self._queue.oldest + self.policy.window_s
         )
 
-    def _advance(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = self._loop.time()
+    def _advance(self, due: float = -math.inf) -> None:
+        """Closes what is to be closed now; ``due`` is the time that an alarm was set for, if one rang."""
+        self._moment = max(self._clock(), due)
         wake = math.inf
-        for bucket in list(self._queue.windows):
-            while bucket in self._queue.windows:
-                idle = self.policy.instances - len(self._running)
-                if idle <= 0:
-                    return
-                window = self._queue.windows[bucket]
-                reason: Reason = "closing"
-                if self._closing is None:
-                    rows = share(window.rows, self.policy.max_rows, idle)
-                    view = View(
-                        window.rows, window.entries[0].enqueued, self._last_start, self._pace.call_s(rows), self._pace.gap_s
-                    )
-                    decision = decide(view, self.policy, now) if self._stacked else Close("early")
-                    if not isinstance(decision, Close):
-                        wake = min(wake, decision.until)
-                        break
-                    reason = decision.reason
+        slots = self.policy.instances
+        for bucket in list(self._queue.windows) if len(self._running) < slots else ():
+            window = self._queue.windows[bucket]
+            decision = self._decide(window)
+            if isinstance(decision, Wait):
+                wake = min(wake, decision.until)
+                continue
+            while window.entries and (idle := slots - len(self._running)):
                 entries = self._queue.take(bucket, share(window.rows, self.policy.max_rows, idle), self._alive)
                 if entries:
-                    self._start(Batch(reason, sum(entry.rows for entry in entries), entries, now, self._arrivals))
-        if wake < math.inf:
-            self._timer = self._loop.call_at(wake, self._guarded, self._advance)
-        if self._closing is not None and not self._closing.done() and not self._running and not self._queue.rows:
+                    rows = sum([entry.rows for entry in entries])
+                    self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
+            if len(self._running) == slots:
+                wake = math.inf  # the end of a call is what is waited for
+                break
+        self._wake.set(wake)
+        if self._closing is not None and not self._running and not self._queue.rows:
             self._close_now(self._closing)
+
+    def _decide(self, window: Window) -> Close | Wait:
+        if self._closing is not None:
+            return Close("closing")
+        if not self._stacked:
+            return Close("early")
+        pace = self._pace
+        rows = share(window.rows, self.policy.max_rows, self.policy.instances - len(self._running))
+        view = View(window.rows, window.entries[0].enqueued, window.deadline, pace.rested, pace.call_s(rows), pace.gap_s)
+        return decide(view, self.policy, self._moment)
 
     def _alive(self, entry: Entry) -> bool:
         """Whether somebody still waits for it; tells an entry whose time is over so."""
         if entry.future.done():
             self.statistics.cancelled += entry.future.cancelled()
             return False
-        if entry.deadline <= self._loop.time():
+        if entry.deadline <= self._moment:
             self._expire(entry, "queue")
             return False
         return True
@@ -224,9 +219,14 @@ class Batcher:
     # -- a call and its end ----------------------------------------------------------------------------------------------
 
     def _start(self, batch: Batch) -> None:
-        self._last_start = batch.started
-        self._running[id(batch)] = batch
-        self._pool.submit(self._work, batch)
+        self._running.add(batch)
+        self._pace.started(batch.rows, batch.started, self.policy.instances)
+        try:
+            self._pool.submit(self._work, batch)
+        except BaseException:
+            self._running.remove(batch)
+            self._fail(batch.entries)
+            raise
 
     def _work(self, batch: Batch) -> None:
         """In a thread of the pool."""
@@ -237,65 +237,66 @@ class Batcher:
             log.warning("%s: a call ended after its event loop", self.name)
 
     def _finish(self, batch: Batch, outcomes: list[Outcome]) -> None:
-        if id(batch) not in self._running:
-            return  # a defect has failed these entries already
-        now = self._loop.time()
-        self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before)
+        self._running.discard(batch)
+        try:
+            self._answer(batch, outcomes)
+        except BaseException:
+            self._fail(batch.entries)
+            raise
         self._defects_in_a_row = 0
-        statistics = self.statistics
-        statistics.called(batch)
-        for entry, outcome in zip(batch.entries, outcomes, strict=True):
-            took = now - entry.enqueued
-            if entry.future.done():
-                statistics.cancelled += entry.future.cancelled()
-            elif isinstance(outcome, BaseException):
-                statistics.fail.add(took)
-                entry.future.set_exception(outcome if isinstance(outcome, Exception) else _as_exception(outcome))
-            else:
-                statistics.success.add(took)
-                statistics.rows += entry.rows
-                queue_s = batch.started - entry.enqueued
-                statistics.queue.add(queue_s)
-                entry.future.set_result(Answer(outcome, queue_s, batch.call_s, batch.rows, batch.reason))
-        del self._running[id(batch)]
         if self._closing is not None:
             self._advance()
         elif self._queue.rows and not self._turn_due:
             self._turn_due = True
             self._loop.call_soon(self._guarded, self._turn)
 
+    def _answer(self, batch: Batch, outcomes: list[Outcome]) -> None:
+        now = self._clock()
+        if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
+            self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before)
+        statistics = self.statistics
+        statistics.called(batch)
+        started, call_s, batch_rows, reason = batch.started, batch.call_s, batch.rows, batch.reason
+        answered, total_s, queued_s = 0, 0.0, 0.0
+        for entry, outcome in zip(batch.entries, outcomes, strict=True):
+            future = entry.future
+            if future.done():
+                statistics.cancelled += future.cancelled()
+            elif isinstance(outcome, BaseException):
+                statistics.fail.add(now - entry.enqueued)
+                future.set_exception(_as_exception(outcome))
+            else:
+                queue_s = started - entry.enqueued
+                future.set_result(Answer(outcome, queue_s, call_s, batch_rows, reason))
+                answered += 1
+                total_s += now - entry.enqueued
+                queued_s += queue_s
+                statistics.rows += entry.rows
+        statistics.success.add(total_s, answered)
+        statistics.queue.add(queued_s, answered)
+
     # -- deadlines -------------------------------------------------------------------------------------------------------
 
-    def _expire_at(self, when: float) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry = self._loop.call_at(when, self._guarded, self._expire_all)
-
-    def _expire_all(self) -> None:
-        """Answers every entry whose time is over, queued or in a call; the one timer of all deadlines, armed for the earliest."""
-        self._expiry = None
+    def _expire_due(self, due: float) -> None:
+        """Answers every entry whose time is over, queued or in a call; the one alarm of all deadlines is set for the earliest."""
+        self._moment = max(self._clock(), due)
         self._queue.prune(self._alive)
-        now = self._loop.time()
-        earliest = min((entry.deadline for entry in self._queue), default=math.inf)
-        for batch in self._running.values():
+        earliest = min([window.deadline for window in self._queue.windows.values()], default=math.inf)
+        for batch in self._running:
             for entry in batch.entries:
                 if entry.future.done():
                     continue
-                if entry.deadline <= now:
+                if entry.deadline <= self._moment:
                     self._expire(entry, "call")
                 else:
                     earliest = min(earliest, entry.deadline)
-        if earliest < math.inf:
-            self._expire_at(earliest)
+        self._expiry.set(earliest)
 
-    def _expire(self, entry: Entry, stage: str) -> None:
+    def _expire(self, entry: Entry, stage: Literal["queue", "call"]) -> None:
         self.statistics.expired += 1
-        waited = 1000 * (self._loop.time() - entry.enqueued)
-        if stage == "queue":
-            error = DeadlineExceeded(f"the deadline passed after {waited:.0f} ms, while the request waited for its turn", "queue")
-        else:
-            error = DeadlineExceeded(f"the deadline passed after {waited:.0f} ms, while the model computed", "call")
-        entry.future.set_exception(error)
+        waited = 1000 * (self._moment - entry.enqueued)
+        meanwhile = "the request waited for its turn" if stage == "queue" else "the model computed"
+        entry.future.set_exception(DeadlineExceeded(f"the deadline passed after {waited:.0f} ms, while {meanwhile}", stage))
 
     # -- supervision -----------------------------------------------------------------------------------------------------
 
@@ -308,28 +309,33 @@ class Batcher:
 
     def _restart(self) -> None:
         self.statistics.defects += 1
-        pause = min(RESTART_S * 2**self._defects_in_a_row, RESTART_MAX_S)
+        self._down_until = self._clock() + min(RESTART_S * 2**self._defects_in_a_row, RESTART_MAX_S)
         self._defects_in_a_row += 1
-        self._down_until = self._loop.time() + pause
-        held = self._queue.clear() + [entry for batch in self._running.values() for entry in batch.entries]
-        self._running.clear()
         self._turn_due = False
-        for entry in held:
-            if not entry.future.done():
-                entry.future.set_exception(Defect(f"{self.name} failed while it held the request"))
-        if self._closing is not None and not self._closing.done():
+        self._fail(self._queue.clear())
+        for batch in self._running:  # nobody waits for these calls any more, but they keep their slots until they end
+            self._fail(batch.entries)
+        if self._closing is not None and not self._running:
             self._close_now(self._closing)
 
+    def _fail(self, entries: Iterable[Entry]) -> None:
+        now = self._clock()
+        for entry in entries:
+            if not entry.future.done():
+                self.statistics.fail.add(now - entry.enqueued)
+                entry.future.set_exception(Defect(f"{self.name} failed while it held the request"))
+
     def _close_now(self, closing: asyncio.Future[None]) -> None:
-        for timer in (self._timer, self._expiry):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._expiry = None
-        closing.set_result(None)
+        self._wake.set(math.inf)
+        self._expiry.set(math.inf)
+        if not closing.done():
+            closing.set_result(None)
 
 
 def _as_exception(raised: BaseException) -> Exception:
-    """A future cannot carry SystemExit and its kind; the name is kept."""
+    """A future cannot carry StopIteration, nor SystemExit and its kind; the name is kept."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
     error = RuntimeError(f"the call raised {type(raised).__name__}: {raised}")
     error.__cause__ = raised
     return error

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from batching.collate import join
 from batching.entry import Answer, Arrays
 
-Enqueue = Callable[[Arrays, int, tuple[str, ...], Hashable, float], asyncio.Future[Answer]]
+#: Queues some of the rows.
+Enqueue = Callable[[Arrays, int], asyncio.Future[Answer]]
 
 
-def submit_in_parts(
-    enqueue: Enqueue, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, deadline: float, max_rows: int
-) -> asyncio.Future[Answer]:
-    """One future for all parts: it fails with the first that fails, and its cancellation withdraws the rest."""
+def submit_in_parts(enqueue: Enqueue, inputs: Arrays, rows: int, max_rows: int) -> asyncio.Future[Answer]:
+    """One future for all parts: it fails with the first that fails, and its end, or cancellation, withdraws the rest."""
     parts = [
-        enqueue(
-            {name: array[start : start + max_rows] for name, array in inputs.items()},
-            min(max_rows, rows - start),
-            outputs,
-            group,
-            deadline,
-        )
+        enqueue({name: array[start : start + max_rows] for name, array in inputs.items()}, min(max_rows, rows - start))
         for start in range(0, rows, max_rows)
     ]
     whole: asyncio.Future[Answer] = parts[0].get_loop().create_future()
+    missing = len(parts)
 
     def part_done(part: asyncio.Future[Answer]) -> None:
+        nonlocal missing
+        missing -= 1
         error = None if part.cancelled() else part.exception()  # retrieved from each part, so that none is reported as lost
         if whole.done():
             return
@@ -35,8 +31,11 @@ def submit_in_parts(
             whole.cancel()
         elif error is not None:
             whole.set_exception(error)
-        elif all(other.done() and not other.cancelled() and other.exception() is None for other in parts):
-            whole.set_result(_joined([other.result() for other in parts]))
+        elif not missing:
+            try:
+                whole.set_result(_joined([other.result() for other in parts]))
+            except Exception as unlike:  # the calls' outputs do not fit together: no callback may fail and leave a caller waiting
+                whole.set_exception(unlike)
 
     def whole_done(_: asyncio.Future[Answer]) -> None:
         for part in parts:
@@ -49,11 +48,11 @@ def submit_in_parts(
 
 
 def _joined(answers: list[Answer]) -> Answer:
-    last = answers[-1]
+    """What the caller of all parts is told: the longest wait, the calls' time together, the rows of all their batches."""
     return Answer(
         join([answer.outputs for answer in answers]),
         max(answer.queue_s for answer in answers),
         sum(answer.call_s for answer in answers),
         sum(answer.batch_rows for answer in answers),
-        last.reason,
+        answers[-1].reason,
     )

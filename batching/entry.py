@@ -17,15 +17,19 @@ Arrays = Mapping[str, Array]
 Call = Callable[[Arrays, tuple[str, ...]], Arrays]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
-    """One call: why it was closed, how many rows and entries it held, and how long it took (seconds)."""
+    """One call: why it was closed, how many rows and entries it held, and how long it took (seconds).
+
+    ``calls`` is 1, or more where the call failed and was tried again in halves.
+    """
 
     reason: Reason
     rows: int
     entries: list[Entry]
     started: float
     arrivals_before: int = 0
+    calls: int = 0
     collate_s: float = 0.0
     call_s: float = 0.0
     scatter_s: float = 0.0
@@ -40,6 +44,11 @@ class Answer:
     call_s: float
     batch_rows: int
     reason: Reason
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the outputs in memory."""
+        return sum(array.nbytes for array in self.outputs.values())
 
 
 @dataclass(slots=True, eq=False)

@@ -3,10 +3,10 @@
 BatchingError
 ├── Refused               said at the door; nothing was queued
 │   ├── QueueFull         the queue holds all the rows that it may
-│   ├── TooManyRows       more rows than the queue could ever hold
 │   └── Closed            the batcher closes, or restarts after a defect
+├── TooManyRows           more rows than the queue could ever hold; trying again does not help
 ├── DeadlineExceeded      the entry's time is over, or would be before its turn
-├── RowsMismatch          the call gave another number of rows than it was given
+├── RowsMismatch          the call gave another number of rows than it was given, or no arrays at all
 └── Defect                the batcher itself failed; it starts again
 """
 
@@ -61,7 +61,7 @@ class DeadlineExceeded(BatchingError):
 
 
 class RowsMismatch(BatchingError):
-    """The call gave another number of rows than it was given; whose rows they are cannot be told."""
+    """The call gave another number of rows than it was given, or no arrays; whose rows they are cannot be told."""
 
 
 class Defect(BatchingError):

@@ -6,26 +6,34 @@ import math
 
 #: Weight of a new measurement: about the last ten count.
 WEIGHT = 0.2
-#: Calls this much shorter than the smallest interval worth reckoning with say nothing of arrivals (seconds).
-SHORTEST = 1e-6
+#: A call is followed by a rest this many times its own length before a part-filled batch may start: half the slots' time.
+REST = 1.0
 
 
 class Pace:
-    """Measured call time for each size class (powers of two of rows), and the arrivals during calls."""
+    """Measured call time for each size class (powers of two of rows), the arrivals during calls, and when the slots have rested."""
 
-    __slots__ = ("_arrivals_per_s", "_call_s")
+    __slots__ = ("_arrivals", "_call_s", "_calling_s", "rested")
 
     def __init__(self) -> None:
+        self.rested = -math.inf
         self._call_s: dict[int, float] = {}
-        self._arrivals_per_s = 0.0
+        # Averaged apart, divided after: the average of quotients is ruled by the shortest calls, down to those of 0 s.
+        self._arrivals = 0.0
+        self._calling_s = 0.0
+
+    def started(self, rows: int, now: float, slots: int) -> None:
+        """A call starts on one of so many slots. Full batches, which do not rest, leave no more than one rest to be made up for."""
+        whole = self.call_s(rows) * (1 + REST)
+        self.rested = min(max(self.rested, now) + whole / slots, now + whole)
 
     def called(self, rows: int, seconds: float, arrivals: int) -> None:
         """A call of ``rows`` rows took that long, and ``arrivals`` entries arrived meanwhile."""
         size = (rows - 1).bit_length()
         known = self._call_s.get(size)
         self._call_s[size] = seconds if known is None else known + WEIGHT * (seconds - known)
-        rate = arrivals / max(seconds, SHORTEST)
-        self._arrivals_per_s += WEIGHT * (rate - self._arrivals_per_s)
+        self._calling_s += WEIGHT * (seconds - self._calling_s)
+        self._arrivals += WEIGHT * (arrivals - self._arrivals)
 
     def call_s(self, rows: int) -> float:
         """The time a call of so many rows takes: of its own size class, else the nearest one measured; 0 when none is."""
@@ -40,4 +48,4 @@ class Pace:
     @property
     def gap_s(self) -> float:
         """The time to the next arrival of somebody who is not waiting for the call in flight; infinite when there is none."""
-        return 1 / self._arrivals_per_s if self._arrivals_per_s > 0 else math.inf
+        return self._calling_s / self._arrivals if self._arrivals > 0 else math.inf

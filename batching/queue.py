@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -11,10 +12,17 @@ from batching.entry import Entry
 
 @dataclass(slots=True)
 class Window:
-    """The entries waiting in one bucket, oldest first."""
+    """The entries waiting in one bucket, oldest first; ``deadline`` is the earliest of theirs, or earlier."""
 
     entries: deque[Entry] = field(default_factory=deque)
     rows: int = 0
+    deadline: float = math.inf
+
+    def replace(self, entries: deque[Entry]) -> None:
+        """These wait now, and no others."""
+        self.entries = entries
+        self.rows = sum([entry.rows for entry in entries])
+        self.deadline = min([entry.deadline for entry in entries], default=math.inf)
 
 
 class Queue:
@@ -26,7 +34,7 @@ class Queue:
         self.rows = 0
         self.windows: dict[Hashable, Window] = {}
 
-    def put(self, entry: Entry) -> Window:
+    def put(self, entry: Entry) -> None:
         """The entry joins the window of its bucket."""
         bucket = (entry.group, entry.outputs)
         window = self.windows.get(bucket)
@@ -35,41 +43,44 @@ class Queue:
         window.entries.append(entry)
         window.rows += entry.rows
         self.rows += entry.rows
-        return window
+        if entry.deadline < window.deadline:
+            window.deadline = entry.deadline
 
     @property
-    def oldest(self) -> Entry | None:
-        """The head of the window that has waited longest for its turn."""
-        return next((window.entries[0] for window in self.windows.values()), None)
+    def oldest(self) -> float:
+        """When the entry that waits longest came; infinite when none waits."""
+        return min([window.entries[0].enqueued for window in self.windows.values()], default=math.inf)
 
     def take(self, bucket: Hashable, rows: int, keep: Callable[[Entry], bool]) -> list[Entry]:
         """Removes entries of at most ``rows`` rows (but at least one entry) from a window; those that ``keep`` denies are lost."""
-        window = self.windows[bucket]
+        window = self.windows.pop(bucket)
+        entries = window.entries
         taken: list[Entry] = []
-        room = rows
-        while window.entries:
-            entry = window.entries[0]
+        room, gone = rows, 0
+        while entries:
+            entry = entries[0]
             if taken and entry.rows > room:
                 break
-            window.entries.popleft()
-            window.rows -= entry.rows
-            self.rows -= entry.rows
+            entries.popleft()
+            gone += entry.rows
             if keep(entry):
                 taken.append(entry)
                 room -= entry.rows
-        del self.windows[bucket]
-        if window.entries:  # what is left is younger now than what waits in other windows
+        window.rows -= gone
+        self.rows -= gone
+        if entries:  # it had its turn: the other windows come first now
             self.windows[bucket] = window
+            if window.rows <= rows:  # a longer one is taken next without a look at its deadline, and is not gone through each time
+                window.deadline = min([entry.deadline for entry in entries])
         return taken
 
     def prune(self, keep: Callable[[Entry], bool]) -> None:
         """Loses every entry that ``keep`` denies."""
         for bucket, window in list(self.windows.items()):
-            window.entries = deque(entry for entry in window.entries if keep(entry))
-            window.rows = sum(entry.rows for entry in window.entries)
+            window.replace(deque([entry for entry in window.entries if keep(entry)]))
             if not window.entries:
                 del self.windows[bucket]
-        self.rows = sum(window.rows for window in self.windows.values())
+        self.rows = sum([window.rows for window in self.windows.values()])
 
     def clear(self) -> list[Entry]:
         """Removes and returns everything."""
