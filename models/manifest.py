@@ -164,7 +164,7 @@ _BOUND = {"greater_than_equal": ("ge", "at least"), "greater_than": ("gt", "more
 def _sentence(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown(tuple(str(part) for part in detail["loc"]))
+        return _unknown(*map(_word, detail["loc"]))
     if kind in _BOUND:
         limit, word = _BOUND[kind]
         expected = f"a number of {word} {context[limit]:.15g}"
@@ -175,21 +175,21 @@ def _sentence(detail: ErrorDetails) -> str:
     else:
         expected = _EXPECTED.get(kind, detail["msg"])
     # pydantic marks an error of a mapping's key, not its value, by a last part of its own.
-    key = ".".join(str(part)[:80] for part in detail["loc"] if part != "[key]")
+    key = ".".join(_word(part) for part in detail["loc"] if part != "[key]")
     return f"{key}: expected {expected}, got {_SHORT.repr(detail['input'])}"
 
 
-def _unknown(path: tuple[str, ...]) -> str:
+def _unknown(*path: str) -> str:
     *above, key = path
     if not above:
         known: Mapping[str, Any] = Manifest.model_fields
         meant = nearest(key, known)
         if isinstance(home := _home(key), str):
-            return f"{key[:80]}: unknown key; the nearest known one is {home}"
-        return f"{key[:80]}: unknown section; the nearest known one is [{meant}]"
+            return f"{key}: unknown key; the nearest known one is {home}"
+        return f"{key}: unknown section; the nearest known one is [{meant}]"
     section = Manifest.model_fields[above[0]].annotation
     meant = nearest(key, section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else ())
-    return f"{'.'.join([*above, key[:80]])}: unknown key; the nearest known one is {'.'.join([*above, str(meant)])}"
+    return f"{'.'.join([*above, key])}: unknown key; the nearest known one is {'.'.join([*above, str(meant)])}"
 
 
 def _home(key: str) -> str | None:
@@ -199,6 +199,10 @@ def _home(key: str) -> str | None:
 
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 80, 40, 80
+
+
+def _word(part: object) -> str:
+    return repr(str(part)[:80])[1:-1]  # a key may hold a line break
 
 
 def _briefly(error: BaseException) -> str:

@@ -1,0 +1,84 @@
+"""From a version's file to a runtime that is warm.
+
+Runtimes are imported when their first model is loaded: a repository of LightGBM models never pays for ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from models.blame import told
+from models.errors import LoadError, NotReady
+from models.manifest import Manifest
+from models.repository import Source
+from models.runtime import Models, Runtime
+from models.tensor import Array, TensorSpec
+
+log = logging.getLogger(__name__)
+
+_MOST_ELEMENTS = 1 << 26  # of one made-up tensor: half a gigabyte of FP64
+
+
+def load(source: Source, manifest: Manifest, models: Models) -> Runtime:
+    """The version's runtime, not yet warm. Raises LoadError; its cause says what only the operator may see."""
+    try:
+        return _open(source, manifest, models)
+    except LoadError as error:
+        raise LoadError(f"model {source.model!r} version {source.version} did not load: {error}") from (error.__cause__ or error)
+    except Exception as error:
+        sentence = f"model {source.model!r} version {source.version} did not load: {told(error)}"
+        raise LoadError(sentence) from error
+
+
+def _open(source: Source, manifest: Manifest, models: Models) -> Runtime:
+    settings = manifest.runtime
+    if source.platform == "onnxruntime_onnx":
+        from models.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime.load(source.path, threads=settings.threads, providers=settings.providers)
+    if source.platform == "lightgbm":
+        from models.runtimes.lightgbm import LightgbmRuntime
+
+        return LightgbmRuntime.load(source.path, threads=settings.threads)
+    if source.platform == "python":
+        from models.runtimes.python import PythonRuntime
+
+        return PythonRuntime.load(source.path, models)
+    raise LoadError(f"there is no runtime for the platform {source.platform!r}")
+
+
+def warm_up(runtime: Runtime, manifest: Manifest) -> tuple[str, ...]:
+    """Calls the model at 1 row and at ``max_rows`` rows; a note for the operator if it fails.
+
+    A failure is no proof of a defect, since a model may rightly dislike made-up values, so it never stops the model from
+    serving. NotReady is raised when another model, which this one calls, was not ready.
+    """
+    signature = runtime.signature
+    sizes = dict.fromkeys((1, manifest.batching.max_rows)) if signature.batched else (1,)
+    for rows in sizes:
+        try:
+            inputs = made_up(signature.inputs, rows)
+            for _ in range(manifest.warmup.calls):
+                runtime.infer(inputs, signature.output_names)
+        except NotReady:
+            raise
+        except Exception as error:
+            log.debug("a warm-up failed", exc_info=error)
+            return (f"warm-up with made-up values at {rows} row{'s' * (rows > 1)} failed, it serves nevertheless: {told(error)}",)
+    return ()
+
+
+def made_up(specs: tuple[TensorSpec, ...], rows: int) -> Mapping[str, Array]:
+    """Zeros, or empty bytes, for each input that must be given; free dims beyond the rows are 1."""
+    needed = tuple(spec for spec in specs if not spec.optional) or specs[:1]
+    widest = max((prod(dim for dim in spec.shape[1:] if dim > 0) for spec in needed), default=1)
+    rows = max(1, min(rows, _MOST_ELEMENTS // widest))
+    inputs: dict[str, Array] = {}
+    for spec in needed:
+        shape = [rows if dim == -1 else dim for dim in spec.shape[:1]] + [1 if dim == -1 else dim for dim in spec.shape[1:]]
+        inputs[spec.name] = np.full(shape, b"" if spec.datatype == "BYTES" else 0, dtype=spec.dtype)
+    return inputs
