@@ -39,18 +39,20 @@ def to_array(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | Non
     """
     if shape is None:
         return _nested(raw, datatype, None, path, non_finite)
-    decoder = _decoder(datatype, 1, True) if non_finite else _FLAT[datatype]
+    decoder, dtype = _FLAT[datatype]
+    if non_finite:
+        decoder = _decoder(datatype, 1, True)
     try:
         values = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _nested(raw, datatype, shape, path, non_finite)
-    if len(shape) == 1 and shape[0] == len(values):
-        return _array(values, datatype, path)
-    if len(shape) <= _MOST_DIMS and prod(shape) != len(values):
+    count = len(values)
+    if len(shape) > _MOST_DIMS or prod(shape) != count:
         raise InvalidInput(
-            Problem(path, "the shape has another number of elements", f"{_count(shape)} {clip(list(shape))}", str(len(values)))
+            Problem(path, "the shape has another number of elements", f"{_count(shape)} for {clip(list(shape))}", str(count))
         )
-    return _shaped(_array(values, datatype, path), shape, path)
+    array = _array(values, datatype, path) if dtype is None else np.array(values, dtype)
+    return array if len(shape) == 1 else shaped(array, shape, path)
 
 
 def encode_array(array: Array, name: str, *, non_finite: bool = False) -> bytes:
@@ -59,11 +61,11 @@ def encode_array(array: Array, name: str, *, non_finite: bool = False) -> bytes:
     Raises NotFinite for NaN and Infinity unless ``non_finite`` writes them as strings, BadRequest for BYTES that are not UTF-8
     (JSON can say neither, the binary form both), and InferenceError for what no datatype of the protocol is.
     """
-    if array.dtype.kind == "O":
-        return _encode_bytes(array, name)
     try:
         text = orjson.dumps(array, None, orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
+        if array.dtype.kind == "O":
+            return _encode_bytes(array, name)
         text = orjson.dumps(_plain(array, name), None, orjson.OPT_SERIALIZE_NUMPY)
         text = text if array.shape else text[1:-1]
     # orjson writes null for what JSON has no number for, and searching the text costs less than asking numpy.
@@ -76,6 +78,16 @@ def encode_array(array: Array, name: str, *, non_finite: bool = False) -> bytes:
         )
     odd = iter(array[~np.isfinite(array)].astype(np.float64).tolist())
     return re.sub(rb"null", lambda _: _SPELLED[str(next(odd))], text)
+
+
+def shaped(array: Array, shape: Sequence[int], path: str) -> Array:
+    """The array in another shape of as many elements, without a copy. Raises InvalidInput where numpy has no such shape."""
+    try:
+        return array.reshape(shape)
+    except (ValueError, OverflowError):  # more dims, or larger ones beside a dim of 0, than numpy can hold
+        raise InvalidInput(
+            Problem(path, "no array can have this shape", f"at most {_MOST_DIMS} dims and 2**63 bytes", clip(shape))
+        ) from None
 
 
 def clip(value: object) -> str:
@@ -108,7 +120,11 @@ def _decoder(datatype: str, depth: int, non_finite: bool) -> msgspec.json.Decode
     return msgspec.json.Decoder(nest)
 
 
-_FLAT = {datatype: _decoder(datatype, 1, False) for datatype in DTYPES}
+# The dtype is None where a list of values in range may still not be the tensor.
+_FLAT = {
+    datatype: (_decoder(datatype, 1, False), None if datatype in ("BYTES", "UINT64", "FP16", "BF16") else dtype)
+    for datatype, dtype in DTYPES.items()
+}
 
 
 def _expected(datatype: str, non_finite: bool) -> str:
@@ -146,7 +162,7 @@ def _nested(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None
         values = list(chain.from_iterable(values))
     if shape is not None and list(shape) != dims:
         raise InvalidInput(Problem(path, "the data is not nested as its shape", clip(list(shape)), clip(dims)))
-    return _shaped(_array(values, datatype, path), dims, path)
+    return shaped(_array(values, datatype, path), dims, path)
 
 
 def _array(values: list[Any], datatype: str, path: str) -> Array:
@@ -168,18 +184,11 @@ def _array(values: list[Any], datatype: str, path: str) -> Array:
     raise InvalidInput(Problem(f"{path}[{at}]", f"not a value of {datatype}", _expected(datatype, False), clip(values[at])))
 
 
-def _shaped(array: Array, shape: Sequence[int], path: str) -> Array:
-    try:
-        return array.reshape(shape)
-    except (ValueError, OverflowError):  # more dims, or larger ones beside a dim of 0, than numpy can hold
-        raise InvalidInput(
-            Problem(path, "no array can have this shape", f"at most {_MOST_DIMS} dims and 2**63 bytes", clip(shape))
-        ) from None
-
-
 def _count(shape: Sequence[int]) -> str:
+    if len(shape) > _MOST_DIMS:
+        return f"at most {_MOST_DIMS} dims"
     total = prod(shape)
-    return str(total) if abs(total) < 2**63 else "more than 2**63"
+    return str(total) if total < 2**63 else "more than 2**63"
 
 
 def _refusal(error: Exception, raw: msgspec.Raw | bytes, datatype: str, path: str, non_finite: bool) -> InvalidInput | ServiceError:

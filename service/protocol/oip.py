@@ -1,0 +1,256 @@
+"""The Open Inference Protocol's inference requests, checked whole before they may wait beside others.
+
+Bodies are parsed by typed decoders that leave each tensor's data as it lies, so that it can be read as what it says it is.
+Source: kserve/open-inference-protocol `specification/protocol/inference_rest.md`, with Triton's extensions binary_tensor_data,
+classification and schedule_policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from models.errors import InvalidInput, Problem
+from models.signature import Signature
+from models.tensor import DTYPES, Array
+from service.errors import BadRequest
+from service.protocol.binary import from_binary, from_body
+from service.protocol.infer import Infer
+from service.protocol.json_data import clip, to_array
+from service.protocol.oip_answer import Form, encode
+
+__all__ = ["decode", "encode"]
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_ABSENT = msgspec.Raw()
+_BINARY_ONLY = frozenset({"FP16", "BF16"})
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
+_EXPECTED = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
+_BYTE = re.compile(r"\(byte (\d+)\)")
+_NON_FINITE = re.compile(rb"NaN|nan|Inf|inf")
+
+
+class _InputParameters(msgspec.Struct, gc=False):
+    binary_data_size: _Count | None = None
+
+
+class _OutputParameters(msgspec.Struct, gc=False):
+    binary_data: bool | None = None
+    classification: _Count | None = None
+
+
+class _Parameters(msgspec.Struct, gc=False):
+    binary_data_output: bool | None = None
+    timeout: _Count | None = None
+    priority: _Count | None = None
+    non_finite: Literal["string"] | None = None
+
+
+class _Input(msgspec.Struct, gc=False):
+    name: str
+    shape: list[_Count]
+    datatype: str
+    data: msgspec.Raw = _ABSENT
+    parameters: _InputParameters | None = None
+
+
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Request(msgspec.Struct, gc=False):
+    inputs: list[_Input]
+    outputs: list[_Output] | None = None
+    id: str | None = None
+    parameters: _Parameters | None = None
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_NO_PARAMETERS = _Parameters()
+
+
+def decode(body: bytes, signature: Signature, header_length: str | None = None) -> Infer:
+    """A request for a model of that signature; ``header_length`` is the header `Inference-Header-Content-Length`.
+
+    Raises BadRequest for what is not the protocol, InvalidInput for tensors that are not the model's.
+    """
+    end = len(body)
+    if header_length is not None:
+        end = _header_length(header_length, len(body))
+        if end == 0:
+            return _decode_raw(body, signature)
+    try:
+        request = _REQUEST.decode(body if end == len(body) else body[:end])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error, body[:end]) from None
+    parameters = request.parameters or _NO_PARAMETERS
+    try:
+        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None)
+        if used != len(body):
+            raise _leftover(used - end, len(body) - end)
+        rows = signature.check(inputs)
+        outputs = request.outputs
+        names = signature.select([output.name for output in outputs]) if outputs else signature.output_names
+    except InvalidInput as error:
+        raise _located(error, request.inputs) from None
+    return Infer(
+        inputs,
+        rows,
+        names,
+        request.id,
+        parameters.timeout / 1e6 if parameters.timeout else None,
+        parameters.priority or 0,
+        _form(outputs or (), parameters, names, signature),
+    )
+
+
+def _inputs(
+    tensors: Sequence[_Input], signature: Signature, body: bytes, at: int, non_finite: bool
+) -> tuple[dict[str, Array], int]:
+    """The inputs by name, and where in the body the last of the binary ones ends."""
+    inputs: dict[str, Array] = {}
+    for index, tensor in enumerate(tensors):
+        name, datatype = tensor.name, tensor.datatype
+        if name not in signature.by_name:
+            signature.input(name, f"inputs[{index}].name")
+        if name in inputs:
+            raise InvalidInput(Problem(f"inputs[{index}].name", "the input is given twice", "each input once", name))
+        if datatype not in DTYPES:
+            raise InvalidInput(Problem(f"inputs[{index}].datatype", "no such datatype", ", ".join(DTYPES), datatype))
+        size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
+        if size is None:
+            if tensor.data is _ABSENT:
+                raise InvalidInput(
+                    Problem(f"inputs[{index}].data", "the input has no data", "data, or the parameter binary_data_size", "neither")
+                )
+            if datatype in _BINARY_ONLY:
+                raise InvalidInput(
+                    Problem(f"inputs[{index}].data", f"JSON has no {datatype}", "binary data of binary_data_size bytes", "JSON")
+                )
+            inputs[name] = to_array(tensor.data, datatype, tensor.shape, f"inputs[{index}].data", non_finite=non_finite)
+            continue
+        if tensor.data is not _ABSENT:
+            raise InvalidInput(
+                Problem(f"inputs[{index}]", "the input has its data twice", "data, or the parameter binary_data_size", "both")
+            )
+        if size > len(body) - at:
+            raise InvalidInput(
+                Problem(
+                    f"inputs[{index}].parameters.binary_data_size",
+                    "the body ends before the data; Inference-Header-Content-Length must be the length of the JSON",
+                    f"{size} bytes",
+                    f"{len(body) - at} bytes",
+                )
+            )
+        inputs[name] = from_binary(memoryview(body)[at : at + size], datatype, tensor.shape, f"inputs[{index}]")
+        at += size
+    return inputs, at
+
+
+def _decode_raw(body: bytes, signature: Signature) -> Infer:
+    """A body that is nothing but the data of the model's only input; the answer to it is binary."""
+    if len(signature.inputs) != 1:
+        raise BadRequest(
+            f"A raw body (Inference-Header-Content-Length: 0) is for models with 1 input; this one has {len(signature.inputs)}: "
+            "send the JSON form."
+        )
+    spec = signature.inputs[0]
+    inputs = {spec.name: from_body(body, spec)}
+    try:
+        rows = signature.check(inputs)
+    except InvalidInput as error:
+        raise _located(error, [_Input(spec.name, [], spec.datatype)]) from None
+    names = signature.output_names
+    return Infer(inputs, rows, names, form=Form((True,) * len(names), (0,) * len(names), batched=signature.batched))
+
+
+def _form(outputs: Sequence[_Output], parameters: _Parameters, names: Sequence[str], signature: Signature) -> Form | None:
+    """How to write the answer; None is all in JSON. Raises BadRequest for what the outputs' datatypes rule out."""
+    if not (parameters.binary_data_output or parameters.non_finite) and not any(output.parameters for output in outputs):
+        for spec in signature.outputs:
+            if spec.datatype in _BINARY_ONLY:
+                break
+        else:
+            return None
+    wishes = [output.parameters or _OutputParameters() for output in outputs] or [_OutputParameters()] * len(names)
+    everything = parameters.binary_data_output or False
+    binary = tuple(everything if wish.binary_data is None else wish.binary_data for wish in wishes)
+    classes = tuple(wish.classification or 0 for wish in wishes)
+    datatypes = {spec.name: spec.datatype for spec in signature.outputs}
+    for index, name in enumerate(names):
+        if classes[index] and datatypes[name] == "BYTES":
+            path = f"outputs[{index}].parameters.classification"
+            raise InvalidInput(Problem(path, "the output cannot be ranked", "an output of numbers", "BYTES"))
+        if not binary[index] and not classes[index] and datatypes[name] in _BINARY_ONLY:
+            raise BadRequest(
+                f"Output {name} is {datatypes[name]}, which JSON does not have: "
+                'ask for it in binary, with the request\'s parameter "binary_data_output": true.'
+            )
+    if True in binary or any(classes) or parameters.non_finite:
+        return Form(binary, classes, parameters.non_finite is not None, signature.batched)
+    return None
+
+
+def _header_length(text: str, most: int) -> int:
+    """The JSON's length; ASCII digits only, since int() takes signs, spaces and underscores too."""
+    if text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= most:
+        return int(text)
+    raise BadRequest(
+        f"Inference-Header-Content-Length must be the length of the body's JSON, from 0 to {most}; got {clip(text)!r}.",
+        Problem("Inference-Header-Content-Length", "not a length within the body", f"0 to {most}", clip(text)),
+    )
+
+
+def _leftover(used: int, given: int) -> InvalidInput:
+    return InvalidInput(Problem("inputs", "bytes are left over behind the tensors", f"{used} bytes of binary data", str(given)))
+
+
+def _located(error: InvalidInput, tensors: Sequence[_Input]) -> InvalidInput:
+    """The error as the request's own path says it, which counts its inputs where a signature names them."""
+    places = sorted(((f"inputs.{tensor.name}.", f"inputs[{index}].") for index, tensor in enumerate(tensors)), reverse=True)
+    problems = []
+    for problem in error.problems:
+        path = problem.path
+        for named, counted in places:  # sorted so that of two names the one that begins with the other comes first
+            if path.startswith(named):
+                path = counted + path[len(named) :]
+                break
+        problems.append(Problem(path, problem.problem, problem.expected, clip(problem.got)))
+    return InvalidInput(*problems)
+
+
+def _malformed(error: Exception, body: bytes) -> BadRequest:
+    if not body.strip():
+        return BadRequest('The body is empty; expected a JSON object with "inputs".')
+    if isinstance(error, RecursionError):
+        return BadRequest("The body's JSON is nested too deep.")
+    if isinstance(error, UnicodeDecodeError):
+        return BadRequest(f"The body is not UTF-8: {clip(error.reason)}.")
+    if isinstance(error, msgspec.ValidationError):
+        return _misshapen(str(error))
+    at = _BYTE.search(str(error))
+    # A parser that stops inside the word points past its sign.
+    if at and _NON_FINITE.search(body[max(0, int(at[1]) - 1) : int(at[1]) + 3]):
+        return BadRequest(
+            f"The body is not JSON, which has no NaN or Infinity (byte {at[1]}): send the input as binary data, "
+            'or as the string "NaN" with the request\'s parameter "non_finite" set to "string".'
+        )
+    reason = str(error).removeprefix("JSON is malformed: ")
+    hint = "; Inference-Header-Content-Length says where binary data begins" if reason.startswith("trailing") else ""
+    return BadRequest(f"The body is not JSON: {reason}{hint}.")
+
+
+def _misshapen(message: str) -> BadRequest:
+    """What a typed decoder said of valid JSON, in the form of our own problems."""
+    found = _WHERE.match(message)
+    what, where = (found["what"], found["where"] or "") if found else (message, "")
+    sides = _EXPECTED.match(what)
+    if sides is None:
+        problem = Problem(where or "body", clip(what[:1].lower() + what[1:]))
+    else:
+        problem = Problem(where or "body", "not what the protocol has here", sides["expected"], sides["got"] or "")
+    return BadRequest(f"The request is not the protocol's: {problem}.", problem)

@@ -1,0 +1,102 @@
+"""The Open Inference Protocol's answer to an inference: JSON, with the outputs that were asked for in binary behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import orjson
+
+from models.errors import InferenceError
+from models.tensor import DATATYPES, DTYPES, Array
+from service.protocol.binary import to_binary
+from service.protocol.infer import Encoded, Infer
+from service.protocol.json_data import clip, encode_array
+
+_OCTETS = b"application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a caller wants the answer. ``binary`` and ``classes`` run along the outputs; 0 classes means the tensor itself."""
+
+    binary: tuple[bool, ...]
+    classes: tuple[int, ...]
+    non_finite: bool = False
+    batched: bool = True
+
+
+def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str, labels: Sequence[str] = ()) -> Encoded:
+    """The answer, valid JSON in any case; ``labels`` name the classes where a classification is asked for.
+
+    Raises NotFinite and BadRequest for what JSON cannot say, InferenceError for what no datatype of the protocol is.
+    """
+    head = _head(model, version)
+    if infer.id is not None:
+        head += b'"id":' + orjson.dumps(infer.id) + b","
+    if infer.form is None:
+        tensors = [_tensor(name, outputs[name]) for name in infer.outputs]
+        return Encoded(head + b'"outputs":[' + b",".join(tensors) + b"]}")
+    if not isinstance(infer.form, Form):
+        raise TypeError("the request was decoded by another protocol")
+    return _encode_formed(infer.form, infer.outputs, outputs, head, labels)
+
+
+def _encode_formed(form: Form, names: Sequence[str], outputs: Mapping[str, Array], head: bytes, labels: Sequence[str]) -> Encoded:
+    tensors: list[bytes] = []
+    tail: list[bytes] = []
+    for name, binary, classes in zip(names, form.binary, form.classes, strict=True):
+        array = outputs[name]
+        if classes:
+            array = _classified(array, classes, form.batched, labels)
+        if binary:
+            octets = to_binary(array, name)
+            tail.append(octets)
+            tensors.append(_tensor_head(name, array.dtype, array.shape) + b'"parameters":{"binary_data_size":%d}}' % len(octets))
+        else:
+            tensors.append(_tensor(name, array, form.non_finite))
+    body = head + b'"outputs":[' + b",".join(tensors) + b"]}"
+    if not any(form.binary):
+        return Encoded(body)
+    length = (b"inference-header-content-length", b"%d" % len(body))
+    return Encoded(b"".join((body, *tail)), _OCTETS, (length,))
+
+
+def _tensor(name: str, array: Array, non_finite: bool = False) -> bytes:
+    shape = array.shape
+    flat = array if len(shape) == 1 else array.reshape(-1)
+    data = encode_array(flat, name, non_finite=non_finite) if non_finite else encode_array(flat, name)
+    return b'%b"data":%b}' % (_tensor_head(name, array.dtype, shape), data)
+
+
+@lru_cache(maxsize=1024)
+def _head(model: str, version: str) -> bytes:
+    return b'{"model_name":%b,"model_version":%b,' % (orjson.dumps(model), orjson.dumps(version))
+
+
+@lru_cache(maxsize=4096)
+def _tensor_head(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    datatype = DATATYPES.get(dtype.newbyteorder("="))
+    if datatype is None:
+        raise InferenceError(f"Output {clip(name)} is of numpy's dtype {dtype}, which is none of the protocol's datatypes.")
+    head = b'{"name":%b,"datatype":%b,"shape":%b,'
+    return head % (orjson.dumps(name), orjson.dumps(datatype), orjson.dumps(shape))
+
+
+def _classified(array: Array, most: int, batched: bool, labels: Sequence[str]) -> Array:
+    """The best ``most`` classes of each row, as BYTES "value:index" or "value:index:label", highest value first."""
+    rows = array.reshape(array.shape[0] if batched else 1, -1) if array.size else array.reshape(len(array), 0)
+    values = rows.astype(np.float32) if rows.dtype == DTYPES["BF16"] else rows
+    ranks = np.where(np.isnan(values), -np.inf, values) if values.dtype.kind == "f" else values
+    width = rows.shape[1]
+    # Sorted from behind and turned round, so that of equal values the lower index comes first.
+    order = width - 1 - np.argsort(ranks[:, ::-1], axis=1, kind="stable")[:, ::-1][:, :most]
+    texts = np.empty(order.shape, object)
+    for row, indices in enumerate(order.tolist()):
+        for column, index in enumerate(indices):
+            label = f":{labels[index]}" if index < len(labels) else ""
+            texts[row, column] = f"{values[row, index]}:{index}{label}".encode()
+    return texts if batched else texts[0]
