@@ -50,10 +50,10 @@ def inflate(body: bytes, encoding: str | None, limit: int) -> bytes:
         if name not in ("", "identity"):
             decoder = _DECODERS.get(name)
             if decoder is None:
-                raise UnsupportedMedia(f"Content-Encoding {name[:40]!r} is not taken; send gzip, deflate or identity")
+                raise UnsupportedMedia(f"Content-Encoding {name[:40]!r} is not taken; send gzip, deflate or identity.")
             layers.append(decoder)
     if len(layers) > _MAX_LAYERS:
-        raise UnsupportedMedia(f"Content-Encoding names {len(layers)} codings; send at most {_MAX_LAYERS}, one upon the other")
+        raise UnsupportedMedia(f"Content-Encoding names {len(layers)} codings; send at most {_MAX_LAYERS}, one upon the other.")
     for decoder in reversed(layers):
         body = decoder(body, limit)
     return body
@@ -68,7 +68,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
         start += read
         if start == len(view):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-    raise BadRequest(f"the gzip body has more than {_MAX_MEMBERS} members; send it as one")
+    raise BadRequest(f"The gzip body has more than {_MAX_MEMBERS} members; send it as one.")
 
 
 def _undeflate(body: bytes, limit: int) -> bytes:
@@ -76,7 +76,7 @@ def _undeflate(body: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
     read, _ = _inflate_one(view, _ZLIB if _has_zlib_header(body) else _RAW, limit, parts)
     if read != len(view):
-        raise BadRequest(f"the deflate body ends {len(view) - read} bytes before the request's body does")
+        raise BadRequest(f"The deflate body ends {len(view) - read} bytes before the request's body does.")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -99,15 +99,15 @@ def _inflate_one(view: memoryview, wbits: int, limit: int, parts: list[bytes]) -
             start += len(data)
             part = stream.decompress(data, limit + 1)
             if len(part) > limit:
-                raise BodyTooLarge("the request's body inflates to more than the server takes; send fewer rows a request")
+                raise BodyTooLarge("The request's body inflates to more than the server takes; send fewer rows a request.")
             limit -= len(part)
             if part:
                 parts.append(part)
             if stream.eof:
                 return start - len(stream.unused_data), limit
     except zlib.error:
-        raise BadRequest("the request's body is not what its Content-Encoding says; send valid gzip or deflate") from None
-    raise BadRequest("the compressed body is cut short; send all of it")
+        raise BadRequest("The request's body is not what its Content-Encoding says; send valid gzip or deflate.") from None
+    raise BadRequest("The compressed body is cut short; send all of it.")
 
 
 def compress(body: bytes, accept: str | None, threshold: int = THRESHOLD) -> tuple[bytes, Coding | None]:
