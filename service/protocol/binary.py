@@ -75,11 +75,13 @@ def from_body(body: bytes, spec: TensorSpec) -> Array:
             "send the JSON form, which says the shape."
         )
     shape = list(spec.shape)
+    row = DTYPES[spec.datatype].itemsize * prod(dim for dim in shape if dim != -1)
+    if len(body) % row if free and row else len(body) != row:
+        raise InvalidInput(
+            Problem(path, "the raw body is not the tensor", f"{'a multiple of ' * bool(free)}{row} bytes", f"{len(body)} bytes")
+        )
     if free:
-        row = DTYPES[spec.datatype].itemsize * prod(dim for dim in shape if dim != -1)
-        if row == 0 or len(body) % row:
-            raise InvalidInput(Problem(path, "the raw body is not whole rows", f"a multiple of {row} bytes", f"{len(body)} bytes"))
-        shape[free[0]] = len(body) // row
+        shape[free[0]] = len(body) // row if row else 0
     return from_binary(memoryview(body), spec.datatype, shape, path)
 
 
