@@ -1,0 +1,1 @@
+"""Load tests. They know the service by HTTP alone."""
