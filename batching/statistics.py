@@ -1,7 +1,9 @@
-"""What a batcher has done so far: plain counters, read by whoever reports them. Durations in nanoseconds."""
+"""What a batcher has done so far: plain counters, read by whoever reports them. Durations in nanoseconds;
+``last_call_at`` in seconds since the epoch."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -48,12 +50,14 @@ class Statistics:
     expired: int = 0
     cancelled: int = 0
     defects: int = 0
+    last_call_at: float = 0.0
     total: Calls = field(default_factory=Calls)
     by_rows: dict[int, Calls] = field(default_factory=dict)
     closes: Counter[str] = field(default_factory=Counter)
 
     def called(self, batch: Batch) -> None:
         """Counts one more batch. Sizes are at most ``max_rows``, so ``by_rows`` is bounded."""
+        self.last_call_at = time.time()
         self.total.add(batch)
         sized = self.by_rows.get(batch.rows)
         if sized is None:

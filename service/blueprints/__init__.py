@@ -1,0 +1,14 @@
+"""One blueprint for each family of endpoints. They translate HTTP to a call of the engine and back, nothing else."""
+
+from __future__ import annotations
+
+from quart import Blueprint
+
+from service.blueprints.health import health
+from service.blueprints.oip import oip
+from service.blueprints.repository import repository
+from service.blueprints.tfserving import tfserving
+
+BLUEPRINTS: tuple[Blueprint, ...] = (health, oip, repository, tfserving)
+
+__all__ = ["BLUEPRINTS"]

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from models.shelf import IndexEntry, State
 from models.signature import Signature
 from models.tensor import TensorSpec
 
 Json = dict[str, object]
-State = Literal["READY", "UNAVAILABLE", "LOADING", "UNLOADING"]
 
 # What the engine and both lanes serve now; a name enters with the work that makes it true.
 EXTENSIONS = (
@@ -23,20 +23,9 @@ EXTENSIONS = (
     "model_configuration",
     "model_repository",
     "parameters",
-    "schedule_policy",
     "statistics",
 )
 _CONFIG_TYPES = {"BYTES": "TYPE_STRING"}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """One version of a model as the repository's index lists it; a model without any version has None."""
-
-    name: str
-    version: str | None
-    state: State
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +118,7 @@ def model_config(
 
 def repository_index(entries: Iterable[IndexEntry], ready: bool = False) -> list[Json]:
     """`POST /v2/repository/index`; ``ready`` leaves out what does not answer."""
-    return [_index_entry(entry) for entry in entries if entry.state == "READY" or not ready]
+    return [_index_entry(entry) for entry in entries if entry.state is State.READY or not ready]
 
 
 def statistics(models: Iterable[ModelStatistics]) -> Json:

@@ -1,0 +1,70 @@
+"""The Quart app: blueprints around an engine, with the express lane in front.
+
+    app = create_app(Config(repository=Path("repository")))
+
+It is an ordinary Quart app: register blueprints, error handlers and hooks on it, mount a Flask app under a path of it
+(``service.mount``), and serve it with any ASGI server. Models load in the background once it is served; until they are ready,
+``/v2/health/ready`` says 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import quart_cors
+from quart import Quart
+
+from models.registry import Registry
+from models.repository import Repository
+from service.blueprints import BLUEPRINTS
+from service.blueprints.faults import answer_faults
+from service.config import Config
+from service.context import EXTENSION, Service
+from service.converters import CONVERTERS
+from service.engine import Engine
+from service.express import ExpressLane
+from service.hooks import request_hooks
+from service.inference import Inference
+
+log = logging.getLogger("tureen.app")
+
+
+def create_app(config: Config) -> Quart:
+    """The service for one repository. Nothing is loaded before the app is served."""
+    engine = Engine(Registry(open_repository(config.repository)))
+    service = Service(config, engine, Inference(engine, config.limits))
+    app = Quart("tureen", static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
+    app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
+    app.extensions[EXTENSION] = service
+    app.url_map.converters.update(CONVERTERS)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    answer_faults(app)
+    if config.cors.allow_origins:
+        quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
+    ours = request_hooks(app)
+
+    @app.before_serving
+    async def start() -> None:
+        service.express = request_hooks(app) <= ours
+        if not service.express:
+            log.warning("the app has request hooks of its own, so inference requests go through Quart, which is slower")
+        service.loading = asyncio.get_running_loop().create_task(engine.start())
+        service.started.set()
+
+    @app.after_serving
+    async def stop() -> None:
+        if service.loading is not None:
+            await service.loading
+        await engine.close()
+
+    app.asgi_app = ExpressLane(app.asgi_app, service.inference, lambda: service.express)  # type: ignore[method-assign]
+    return app
+
+
+def open_repository(path: Path) -> Repository:
+    """A directory of models, or a single model's file. Raises LoadError where it is neither."""
+    return Repository.single_file(path) if path.is_file() else Repository(path)

@@ -1,0 +1,46 @@
+"""Every error of the app as JSON, also those that Quart raises itself: unknown paths, wrong methods, bodies over the limit."""
+
+from __future__ import annotations
+
+import quart
+from quart import Quart, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from service.blueprints import answers
+from service.context import service_of
+from service.errors import BodyTooLarge, Failure, UnknownPath, failure
+from service.errors import MethodNotAllowed as NotAllowed
+from service.response import explained, failed
+
+
+def answer_faults(app: Quart) -> None:
+    """Registers the handlers; a handler that the user registers for a more particular class goes first."""
+
+    @app.errorhandler(HTTPException)
+    async def of_quart(error: HTTPException) -> quart.Response:
+        return answers.as_quart(explained(_failure_of(error), answers.name()))
+
+    @app.errorhandler(Exception)
+    async def of_ours(error: Exception) -> quart.Response:
+        return answers.as_quart(failed(error, answers.name()))
+
+    @app.after_request
+    async def identify(made: quart.Response) -> quart.Response:
+        made.headers.setdefault("x-request-id", answers.name())
+        return made
+
+
+def _failure_of(error: HTTPException) -> Failure:
+    match error:
+        case NotFound():
+            return failure(UnknownPath(f"there is nothing at {request.path[:200]!r}; GET /v2 names what is served"))
+        case MethodNotAllowed():
+            allow = ", ".join(sorted(error.valid_methods or ()))
+            return failure(NotAllowed(f"{request.method} is not taken here; expected {allow}", allow))
+        case RequestEntityTooLarge():
+            limit = service_of().config.limits.body_bytes
+            return failure(BodyTooLarge(f"the body is over the limit of {limit} bytes; send fewer rows a request"))
+        case _:
+            status = error.code or 500
+            code = (error.name or "error").lower().replace(" ", "_")
+            return Failure(status, code, error.description or error.name or "the request failed")

@@ -1,0 +1,80 @@
+"""The Open Inference Protocol: metadata, readiness, configuration, statistics, and infer."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+
+import quart
+from quart import Blueprint
+
+from service import statistics
+from service.blueprints.answers import answer, infer
+from service.context import service_of
+from service.protocol import metadata
+
+oip = Blueprint("oip", __name__, url_prefix="/v2")
+
+oip.add_url_rule("/models/<model:name>/infer", "infer", infer, methods=["POST"])
+oip.add_url_rule("/models/<model:name>/versions/<segment:version>/infer", "infer_version", infer, methods=["POST"])
+
+
+@oip.get("")
+@oip.get("/")
+async def server() -> quart.Response:
+    """What serves, and the extensions that work."""
+    return answer(metadata.server_metadata("tureen", version_of("tureen")))
+
+
+@oip.get("/models/<model:name>")
+@oip.get("/models/<model:name>/versions/<segment:version>")
+async def model(name: str, version: str | None = None) -> quart.Response:
+    """A model's tensors and the versions that answer."""
+    engine = service_of().engine
+    served = engine.served(name, version)
+    versions = [other.version for other in engine.versions() if other.model == name]
+    return answer(metadata.model_metadata(name, versions, served.loaded.platform, served.signature))
+
+
+@oip.get("/models/<model:name>/ready")
+@oip.get("/models/<model:name>/versions/<segment:version>/ready")
+async def ready(name: str, version: str | None = None) -> quart.Response:
+    """200 when the model would answer, 503 when it is known and would not. Raises UnknownModel, and NotReady with the reason."""
+    served = service_of().engine.served(name, version)
+    healthy = served.batcher.healthy
+    return answer({"name": name, "ready": healthy}, 200 if healthy else 503)
+
+
+@oip.get("/models/<model:name>/config")
+@oip.get("/models/<model:name>/versions/<segment:version>/config")
+async def config(name: str, version: str | None = None) -> quart.Response:
+    """How the model is batched and versioned, in Triton's form."""
+    served = service_of().engine.served(name, version)
+    policy, versions = served.batcher.policy, served.loaded.manifest.versions
+    return answer(
+        metadata.model_config(
+            name,
+            served.loaded.platform,
+            served.signature,
+            max_rows=policy.max_rows,
+            window_ms=policy.window_ms,
+            instances=policy.instances,
+            policy=versions.policy,
+            latest=versions.latest,
+        )
+    )
+
+
+@oip.get("/models/stats")
+async def all_stats() -> quart.Response:
+    """What every version has done since it was loaded, and the batches that it formed."""
+    return answer(metadata.statistics(map(statistics.of, service_of().engine.versions())))
+
+
+@oip.get("/models/<model:name>/stats")
+@oip.get("/models/<model:name>/versions/<segment:version>/stats")
+async def stats(name: str, version: str | None = None) -> quart.Response:
+    """The same for one model, or one version."""
+    engine = service_of().engine
+    named = engine.served(name, version)
+    chosen = [named] if version is not None else [served for served in engine.versions() if served.model == name]
+    return answer(metadata.statistics(map(statistics.of, chosen)))

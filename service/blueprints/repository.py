@@ -1,0 +1,64 @@
+"""The protocol's model repository extension: what is there, and loading and unloading it while serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import quart
+from quart import Blueprint, request
+
+from models import Problem
+from service.blueprints.answers import answer
+from service.context import service_of
+from service.errors import BadRequest
+from service.protocol import metadata
+
+repository = Blueprint("repository", __name__, url_prefix="/v2/repository")
+
+
+class _Body(msgspec.Struct):
+    ready: bool = False
+    parameters: Mapping[str, object] = {}
+
+
+@repository.post("/index")
+async def index() -> quart.Response:
+    """Every model and version with its state, and why where it does not answer."""
+    body = await _body()
+    return answer(metadata.repository_index(service_of().engine.registry.index(), ready=body.ready))
+
+
+@repository.post("/models/<model:name>/load")
+async def load(name: str) -> quart.Response:
+    """Loads what the repository has of a model, or loads it again; the old serves until the new is warm."""
+    body = await _body()
+    config = body.parameters.get("config")
+    if config is not None and not isinstance(config, str):
+        raise BadRequest("parameters.config is not a string; send model.toml's sections as a JSON object in a string")
+    for parameter in body.parameters:
+        if parameter.startswith("file:"):
+            raise BadRequest(
+                "files are not taken in a load; put them into the repository and load the model",
+                Problem(f"parameters.{parameter}", "files are not taken"),
+            )
+    await service_of().engine.load(name, config)
+    return answer({})
+
+
+@repository.post("/models/<model:name>/unload")
+async def unload(name: str) -> quart.Response:
+    """Takes a model out of service; what it has taken is answered first."""
+    await _body()
+    await service_of().engine.unload(name)
+    return answer({})
+
+
+async def _body() -> _Body:
+    raw = await request.get_data(cache=False)
+    if not raw:
+        return _Body()
+    try:
+        return msgspec.json.decode(raw, type=_Body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not what this path takes: {error}; send nothing, or a JSON object") from error

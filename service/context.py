@@ -1,0 +1,35 @@
+"""What an app's routes work with, kept where Flask's extensions keep theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from quart import Quart, current_app
+
+from service.config import Config
+from service.engine import Engine
+from service.inference import Inference
+
+EXTENSION = "tureen"
+
+
+@dataclass(slots=True)
+class Service:
+    """One app's configuration, engine and way of answering. ``started``: the app is served, and
+    ``loading`` its models. ``express``: whether the express lane may take requests."""
+
+    config: Config
+    engine: Engine
+    inference: Inference
+    loading: asyncio.Task[None] | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    express: bool = True
+
+
+def service_of(app: Quart | None = None) -> Service:
+    """The service of an app that ``create_app`` made, of the current one by default. Raises TypeError for any other app."""
+    service = (current_app if app is None else app).extensions.get(EXTENSION)
+    if not isinstance(service, Service):
+        raise TypeError("the app was not made by service.create_app")
+    return service

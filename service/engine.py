@@ -1,0 +1,159 @@
+"""The data plane: pairs each loaded version with a batcher, and is the one way to an answer.
+
+``submit`` is a plain function that returns a future, so that what awaits it costs what it wants to. The engine's tables change on
+the event loop alone; the registry loads and closes models in a thread of its own and tells the engine what is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import batching
+from batching import Answer, Batcher, Policy
+from models import NotReady, Signature, UnknownVersion
+from models.lease import LoadedVersion
+from models.registry import Registry
+from service.protocol.infer import Infer
+
+log = logging.getLogger("tureen.engine")
+
+#: More threads than this many calls in flight are never needed; they are started one by one, as calls need them.
+THREADS = 256
+#: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
+GC_THRESHOLDS = (20_000, 50, 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One version of a model, ready to answer."""
+
+    model: str
+    version: str
+    signature: Signature
+    loaded: LoadedVersion
+    batcher: Batcher
+
+
+class Engine:
+    """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
+        self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
+        self._served: dict[tuple[str, int], Served] = {}
+        self._by_path: dict[tuple[str, str | None, str | None], Served] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loaded = False
+        self.draining = False
+
+    # -- the way of a request --------------------------------------------------------------------------------------------
+
+    def served(self, model: str, version: str | None = None, label: str | None = None) -> Served:
+        """The version that a path names, the newest one where it names none. Raises UnknownModel, UnknownVersion, NotReady."""
+        found = self._by_path.get((model, version, label))
+        if found is None:
+            found = self._find(model, version, label)
+            self._by_path[model, version, label] = found
+        return found
+
+    def submit(self, served: Served, infer: Infer, timeout_s: float | None = None) -> asyncio.Future[Answer]:
+        """Queues a checked request. Raises BatchingError where it is refused, NotReady where the version was unloaded."""
+        group = served.signature.group(infer.inputs)
+        try:
+            return served.batcher.submit(infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s)
+        except batching.Closed:
+            again = self.served(served.model, served.version)
+            if again is served:
+                raise
+            return again.batcher.submit(infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s)
+
+    def _find(self, model: str, version: str | None, label: str | None) -> Served:
+        if version is not None and not (version.isascii() and version.isdigit() and version[0] != "0" and len(version) <= 18):
+            raise UnknownVersion(f"model {model!r} has no version {version!r}; a version is a positive integer")
+        loaded = self.registry.find(model, None if version is None else int(version), label)
+        found = self._served.get((model, loaded.version))
+        if found is None or found.loaded is not loaded:
+            raise NotReady(f"version {loaded.version} of model {model!r} is being loaded")
+        return found
+
+    # -- loading, while serving --------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Everything wanted has been tried, what loaded is warm and its batcher works, and the server does not drain."""
+        return self._loaded and not self.draining and all(served.batcher.healthy for served in self._served.values())
+
+    def versions(self) -> list[Served]:
+        """What answers now, by model and version."""
+        return [self._served[key] for key in sorted(self._served)]
+
+    async def start(self) -> None:
+        """Loads all that the repository wants; what fails to load is in the index with its reason."""
+        await self._in_control(self.registry.load_all)
+        self._loaded = True
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    async def load(self, model: str, config: str | None = None) -> None:
+        """Loads, or loads again, what the repository has of a model. Raises LoadError, UnknownModel; the old then serves on."""
+        await self._in_control(functools.partial(self.registry.load, model, config))
+
+    async def unload(self, model: str) -> None:
+        """Takes a model out of service; requests that it has taken are answered first."""
+        await self._in_control(functools.partial(self.registry.unload, model))
+
+    async def close(self) -> None:
+        """Answers what was taken, then closes every model."""
+        self.draining = True
+        await self._follow([])
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._in_control(self.registry.close)
+        self._control.shutdown(wait=False)
+        self.pool.shutdown(wait=False)
+
+    async def _in_control(self, step: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self.registry.on_change = lambda ready: asyncio.run_coroutine_threadsafe(self._follow(ready), loop).result()
+        await loop.run_in_executor(self._control, step)
+
+    async def _follow(self, ready: list[LoadedVersion]) -> None:
+        """Makes the tables say what is ready; batchers of what is not any more finish what they hold."""
+        before = self._served
+        now: dict[tuple[str, int], Served] = {}
+        for loaded in ready:
+            key = (loaded.name, loaded.version)
+            kept = before.get(key)
+            now[key] = kept if kept is not None and kept.loaded is loaded else self._serve(loaded)
+        self._served, self._by_path = now, {}
+        for key, served in before.items():
+            if now.get(key) is not served:
+                task = asyncio.get_running_loop().create_task(self._retire(served))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    def _serve(self, loaded: LoadedVersion) -> Served:
+        if not loaded.acquire():  # the batcher's own lease, for as long as it may call the model
+            raise NotReady(f"version {loaded.version} of model {loaded.name!r} was unloaded")
+        runtime = loaded.runtime
+        batcher = Batcher(
+            runtime.infer,
+            Policy(**loaded.manifest.batching.model_dump()),
+            self.pool,
+            name=f"model {loaded.name!r} version {loaded.version}",
+            stacked=runtime.signature.batched,
+            pure=runtime.pure,
+        )
+        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher)
+
+    async def _retire(self, served: Served) -> None:
+        await served.batcher.close()
+        # Closing a model may take a while (user code, large frees): not on the loop.
+        await asyncio.get_running_loop().run_in_executor(self.pool, served.loaded.release)

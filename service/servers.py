@@ -1,0 +1,131 @@
+"""The two servers that the app runs on. Nothing in the app knows which.
+
+Both run on uvloop, are told to stop by the same event, and then finish what is in flight for up to ``[drain] timeout_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+
+import hypercorn.asyncio
+import uvicorn
+import uvloop
+from hypercorn.config import Config as HypercornConfig
+from quart import Quart
+
+from service.config import Config
+from service.context import service_of
+from service.errors import ConfigError
+from service.hypercorn_settings import read_hypercorn
+
+
+def listen(config: Config) -> socket.socket:
+    """The listening socket. Raises ConfigError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in config.bind.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((config.bind.host, config.bind.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"cannot listen on {config.bind}: {error.strerror}; give another --bind") from error
+    listening.setblocking(False)
+    return listening
+
+
+def run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT. ``announce`` is called once, when all that will load has loaded."""
+    uvloop.run(_run(app, config, listening, announce))
+
+
+async def _run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    service = service_of(app)
+
+    async def drain() -> None:
+        service.engine.draining = True  # readiness says so at once; a balancer needs time to see it
+        await asyncio.sleep(config.drain.delay_s)
+        stop.set()
+
+    async def announce_when_loaded() -> None:
+        await service.started.wait()
+        if service.loading is not None:
+            await service.loading
+        announce()
+
+    side: list[asyncio.Task[None]] = []
+
+    def on_signal() -> None:
+        if service.engine.draining:
+            stop.set()  # the second signal: no more patience
+        else:
+            side.append(loop.create_task(drain()))
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, on_signal)
+    side.append(loop.create_task(announce_when_loaded()))
+    serve = _uvicorn if config.server == "uvicorn" else _hypercorn
+    try:
+        await serve(app, config, listening, stop)
+    finally:
+        for task in side:
+            task.cancel()
+
+
+def hypercorn_settings() -> Mapping[str, object]:
+    """What `hypercorn.toml` in the working directory says, if it is there. Raises ConfigError."""
+    file = Path("hypercorn.toml")
+    return read_hypercorn(file) if file.is_file() else {}
+
+
+async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
+    settings = HypercornConfig.from_mapping(hypercorn_settings())
+    settings.bind = [f"fd://{listening.detach()}"]
+    settings.graceful_timeout = config.drain.timeout_s
+    settings.include_server_header = False
+    settings.loglevel = config.log.level
+    settings.errorlog = logging.getLogger("hypercorn.error")
+    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, without its own signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """The signals are ours."""
+        yield
+
+
+async def _uvicorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="wsproto",
+            lifespan="on",
+            backlog=2048,
+            server_header=False,
+            date_header=True,
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=round(config.drain.timeout_s),
+        )
+    )
+
+    async def stop_when_told() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    stopping = asyncio.get_running_loop().create_task(stop_when_told())
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        stopping.cancel()

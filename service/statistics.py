@@ -1,0 +1,34 @@
+"""From a batcher's counters to the statistics that the protocol gives."""
+
+from __future__ import annotations
+
+from batching.statistics import Calls, Tally
+from service.engine import Served
+from service.protocol.metadata import BatchTotals, ModelStatistics, Total
+
+
+def of(served: Served) -> ModelStatistics:
+    """What one version has done since it was loaded."""
+    counted = served.batcher.statistics
+    return ModelStatistics(
+        served.model,
+        served.version,
+        last_inference=round(1000 * counted.last_call_at),
+        inference_count=counted.rows,
+        execution_count=counted.total.call.count,
+        success=_total(counted.success),
+        fail=_total(counted.fail),
+        queue=_total(counted.queue),
+        compute_input=_total(counted.total.collate),
+        compute_infer=_total(counted.total.call),
+        compute_output=_total(counted.total.scatter),
+        batches=tuple(_batches(rows, calls) for rows, calls in sorted(counted.by_rows.items())),
+    )
+
+
+def _batches(rows: int, calls: Calls) -> BatchTotals:
+    return BatchTotals(rows, _total(calls.collate), _total(calls.call), _total(calls.scatter))
+
+
+def _total(tally: Tally) -> Total:
+    return Total(tally.count, tally.ns)
