@@ -248,7 +248,7 @@ def _misshapen(message: str) -> BadRequest:
     """What a typed decoder said of valid JSON, in the form of our own problems."""
     found = _WHERE.match(message)
     what, where = (found["what"], found["where"] or "") if found else (message, "")
-    sides = _EXPECTED.match(what)
+    sides = _EXPECTED.match(what.replace("`", ""))
     if sides is None:
         problem = Problem(where or "body", clip(what[:1].lower() + what[1:]))
     else:

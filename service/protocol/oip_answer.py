@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from models.errors import InferenceError
-from models.tensor import DATATYPES, DTYPES, Array
+from models.tensor import DATATYPES, Array
 from service.protocol.binary import to_binary
 from service.protocol.infer import Encoded, Infer
 from service.protocol.json_data import clip, encode_array
@@ -89,7 +89,8 @@ def _tensor_head(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> byt
 def _classified(array: Array, most: int, batched: bool, labels: Sequence[str]) -> Array:
     """The best ``most`` classes of each row, as BYTES "value:index" or "value:index:label", highest value first."""
     rows = array.reshape(array.shape[0] if batched else 1, -1) if array.size else array.reshape(len(array), 0)
-    values = rows.astype(np.float32) if rows.dtype == DTYPES["BF16"] else rows
+    plain = {"BF16": np.float32, "BOOL": np.uint8}.get(DATATYPES.get(rows.dtype, ""))
+    values = rows if plain is None else rows.astype(plain)
     ranks = np.where(np.isnan(values), -np.inf, values) if values.dtype.kind == "f" else values
     width = rows.shape[1]
     # Sorted from behind and turned round, so that of equal values the lower index comes first.
@@ -98,5 +99,5 @@ def _classified(array: Array, most: int, batched: bool, labels: Sequence[str]) -
     for row, indices in enumerate(order.tolist()):
         for column, index in enumerate(indices):
             label = f":{labels[index]}" if index < len(labels) else ""
-            texts[row, column] = f"{values[row, index]}:{index}{label}".encode()
+            texts[row, column] = f"{values[row, index]!s}:{index}{label}".encode()
     return texts if batched else texts[0]
