@@ -83,9 +83,8 @@ def _notes(model: ModelText) -> tuple[str, ...]:
         names = ", ".join(model.categorical[:NAMED]) + (", ..." if len(model.categorical) > NAMED else "")
         notes.append(f"Categorical features are sent as whole numbers, as in training: {names}.")
     if model.pandas_columns:
-        columns = f"{model.pandas_columns} columns were" if model.pandas_columns > 1 else "1 column was a"
         notes.append(
-            f"{columns} pandas categories in training: send each value's integer code, "
-            "its place among the training categories, and NaN for any other."
+            f"Columns that held pandas categories in training ({model.pandas_columns}) take each value's integer code, "
+            "its place among the training categories, and NaN for any other value."
         )
     return tuple(notes)

@@ -22,6 +22,7 @@ import logging
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
@@ -41,11 +42,12 @@ ROW_MAJOR = 1
 ALL_ITERATIONS = -1
 PARAMETERS = b"num_threads=1 verbosity=-1 predict_disable_shape_check=false pred_early_stop=false"
 
-# Work is counted in trees of 31 leaves, walked for one row: about 40 ns each. Up to this much the single-row predictor is
-# called row by row with the GIL held: it saves the 15 us that LGBM_BoosterPredictForMat spends on reading its parameters,
-# and the milliseconds that a thread can wait for the GIL once it let go of it.
-HELD_WORK = 1_000
-HELD_ROWS = 8
+# Work is counted in trees of 31 leaves, walked for one row: about 50 ns each. A call of up to this much, 0.1 ms, keeps the
+# GIL: beside a busy thread, letting go of it made a call of 10 us one of 5 ms, the interpreter's switch interval.
+HELD_WORK = 2_000
+# Up to so many rows the single-row predictor, called row by row, beats LGBM_BoosterPredictForMat, which spends 15 us on
+# reading its parameters.
+SINGLE_ROWS = 8
 # A block of rows worth giving to another thread: about 1 ms.
 BLOCK_WORK = 25_000
 
@@ -88,9 +90,10 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.PyDLL]:
         free.LGBM_FastConfigFree.argtypes = [pointer]
         free.LGBM_BoosterGetNumClasses.argtypes = [pointer, pointer]
         free.LGBM_BoosterGetNumFeature.argtypes = [pointer, pointer]
-        free.LGBM_BoosterPredictForMat.argtypes = [
-            *(pointer, pointer, integer, int32, int32, integer, integer, integer, integer, text, pointer, pointer)
-        ]
+        for library in (free, held):
+            library.LGBM_BoosterPredictForMat.argtypes = [
+                *(pointer, pointer, integer, int32, int32, integer, integer, integer, integer, text, pointer, pointer)
+            ]
         free.LGBM_BoosterPredictForMatSingleRowFastInit.argtypes = [
             *(pointer, integer, integer, integer, integer, int32, text, pointer)
         ]
@@ -130,12 +133,21 @@ class NativeBooster:
         self._release.atexit = False  # a call may still run in a thread of its own then
         if iterations.value * model.classes != model.trees:
             raise LoadError(f"LightGBM found {iterations.value * model.classes} trees in it, expected {model.trees}")
+        for what, name, expected in (
+            ("classes", "LGBM_BoosterGetNumClasses", self._classes),
+            ("features", "LGBM_BoosterGetNumFeature", self._features),
+        ):
+            number = ctypes.c_int()
+            self._load(name, self._booster, ctypes.byref(number))
+            if number.value != expected:
+                raise LoadError(f"LightGBM found {number.value} {what} in it, expected {expected}")
         for datatype in (FLOAT32, FLOAT64):
             config = ctypes.c_void_p()
             settings = (NORMAL, 0, ALL_ITERATIONS, datatype, self._features, PARAMETERS)
             self._load("LGBM_BoosterPredictForMatSingleRowFastInit", self._booster, *settings, ctypes.byref(config))
             self._fast.append(config.value or 0)
         self._predict = self._free.LGBM_BoosterPredictForMat
+        self._predict_held = held.LGBM_BoosterPredictForMat
         self._predict_row = held.LGBM_BoosterPredictForMatSingleRowFast
         self._length = ctypes.c_int64()  # where calls write a length that nobody reads
         mean_leaves = model.leaves / model.trees if model.trees else 1.0
@@ -163,12 +175,16 @@ class NativeBooster:
         results = np.empty(count if self._classes == 1 else (count, self._classes))
         self._enter()
         try:
-            if count <= HELD_ROWS and count * self._row_work <= HELD_WORK:
-                self._run_held(datatype, rows, results)
-            elif self._pool is None or count * self._row_work < 2 * BLOCK_WORK:
-                self._run(datatype, rows, results)
+            work = count * self._row_work
+            if work > HELD_WORK:
+                if self._pool is None or work < 2 * BLOCK_WORK:
+                    self._run(self._predict, datatype, rows, results)
+                else:
+                    self._run_in_blocks(self._pool, datatype, rows, results)
+            elif count > SINGLE_ROWS:
+                self._run(self._predict_held, datatype, rows, results)
             else:
-                self._run_in_blocks(self._pool, datatype, rows, results)
+                self._run_by_row(datatype, rows, results)
         finally:
             self._leave()
         return results
@@ -194,7 +210,7 @@ class NativeBooster:
             if self._closed and not self._calls:
                 self._idle.notify_all()
 
-    def _run_held(self, datatype: int, rows: Array, results: Array) -> None:
+    def _run_by_row(self, datatype: int, rows: Array, results: Array) -> None:
         config, length = self._fast[datatype], ctypes.addressof(self._length)
         source, step = rows.ctypes.data, rows.itemsize * self._features
         target, stride = results.ctypes.data, results.itemsize * self._classes
@@ -202,9 +218,9 @@ class NativeBooster:
             if self._predict_row(config, source + row * step, length, target + row * stride):
                 raise InferenceError(f"LightGBM failed: {_last_error(self._free)}")
 
-    def _run(self, datatype: int, rows: Array, results: Array) -> None:
+    def _run(self, predict: Callable[..., int], datatype: int, rows: Array, results: Array) -> None:
         count, features = rows.shape
-        failed = self._predict(
+        failed = predict(
             *(self._booster, rows.ctypes.data, datatype, count, features, ROW_MAJOR, NORMAL, 0, ALL_ITERATIONS, PARAMETERS),
             *(ctypes.addressof(self._length), results.ctypes.data),
         )
@@ -216,9 +232,9 @@ class NativeBooster:
         blocks = min(self._threads, count, int(count * self._row_work / BLOCK_WORK))
         bounds = [count * block // blocks for block in range(blocks + 1)]
         others = list(pairwise(bounds))[1:]
-        parts = [pool.submit(self._run, datatype, rows[start:end], results[start:end]) for start, end in others]
+        parts = [pool.submit(self._run, self._predict, datatype, rows[start:end], results[start:end]) for start, end in others]
         try:
-            self._run(datatype, rows[: bounds[1]], results[: bounds[1]])
+            self._run(self._predict, datatype, rows[: bounds[1]], results[: bounds[1]])
         finally:
             wait(parts)
         for part in parts:

@@ -52,7 +52,8 @@ def read_model_text(data: bytes) -> ModelText:
     if version not in VERSIONS:
         raise LoadError(f"the header's version is {version[:20]!r}, expected one of {', '.join(VERSIONS)}")
     classes = _header_integer(header, b"num_class", minimum=1)
-    per_iteration = _header_integer(header, b"num_tree_per_iteration", minimum=1) if version != "v2" else classes
+    told = version != "v2" or b"num_tree_per_iteration" in header
+    per_iteration = _header_integer(header, b"num_tree_per_iteration", minimum=1) if told else classes
     if per_iteration != classes:
         raise LoadError(f"the header's num_tree_per_iteration is {per_iteration}, expected num_class, which is {classes}")
     _header_integer(header, b"label_index", minimum=-1)

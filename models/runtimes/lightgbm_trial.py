@@ -49,7 +49,8 @@ def try_model_text(text: bytes, library: Path, *, time_limit_s: float | None = N
 
 def plain(words: str) -> str:
     """LightGBM's message on one line, without the place in its source where it arose."""
-    return re.sub(r"\s+at \S+, line \d+\s*\.?", "", " ".join(words.split())).strip(" .")[:300] or "it gives no reason"
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words.split()))
+    return re.sub(r"\s+at \S+, line \d+\s*\.?", "", line).strip(" .")[:300] or "it gives no reason"
 
 
 def _run(text: bytes, library: Path, limit_s: float) -> tuple[int | None, str]:
