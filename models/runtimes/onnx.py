@@ -37,7 +37,8 @@ class OnnxRuntime:
         self._bound = any(spec.datatype == "BF16" for spec in (*signature.inputs, *signature.outputs))
         skip = 1 if signature.batched else 0
         self._free_dims = any(-1 in spec.shape[skip:] for spec in signature.inputs)
-        # One for all calls: it is only read, and making one costs a small model's call a seventh of its time.
+        # One for all calls: it is only read, and making one costs a small model's call a seventh of its time. Its
+        # only_execute_path_to_fetches stays off: ORT keeps that path in the session without a lock, so threads would race.
         self._options = ort.RunOptions()
 
     @classmethod
@@ -85,7 +86,8 @@ class OnnxRuntime:
         return self._notes
 
     def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Computes the named outputs only. Raises InvalidInput for values that the graph cannot take, or InferenceError."""
+        """Gives the named outputs only, though the graph computes all. Raises InvalidInput for values it cannot take, or
+        InferenceError; `onnx_faults` tells the two apart."""
         try:
             return self._compute(inputs, outputs)
         except ModelError:
