@@ -13,7 +13,8 @@ _ABOVE = re.compile(r"""(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'":,;]+[/\\])
 
 def told(error: BaseException) -> str:
     """``ValueError: its message``: one line, no directories. What is left out stays with the exception itself."""
-    text = " ".join(str(error).split())
+    # A syntax error's own text names file and line again.
+    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
     text = _ABOVE.sub("", text)
     text = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -81,7 +81,7 @@ class Registry:
 
     def load_all(self) -> list[IndexEntry]:
         """Loads all that the version policies want, models that may call others last. What fails is told in the index."""
-        with self._changes:
+        with self._change():
             plans = [self._plan(entry, entry.manifest) for entry in self.repository.scan()]
             candidates = [candidate for plan in plans for candidate in plan.candidates]
             self._bring_up(sorted(candidates, key=lambda candidate: candidate.source.platform == "python"))
@@ -95,7 +95,7 @@ class Registry:
         ``config_override``: a JSON object of ``model.toml``'s sections; it holds until the next load. Raises UnknownModel, or
         LoadError, after which all that served still serves.
         """
-        with self._changes:
+        with self._change():
             try:
                 entry = self.repository.entry(name)
             except UnknownModel:
@@ -115,7 +115,7 @@ class Registry:
 
     def unload(self, name: str) -> None:
         """Takes the model out of service; each version is closed once nobody uses it. Raises UnknownModel."""
-        with self._changes:
+        with self._change():
             shelf = self._shelf(name)
             versions: list[int | None] = [*shelf.ready] or [None]
             failed = dict.fromkeys(versions, f"model {name!r} was unloaded")
@@ -125,6 +125,15 @@ class Registry:
         """Unloads everything, for the end of the process."""
         for name in sorted(self._shelves):
             self.unload(name)
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        with self._changes:
+            try:
+                yield
+            except BaseException:
+                self._shelves = {name: replace(shelf, loading=frozenset()) for name, shelf in self._shelves.items()}
+                raise
 
     def _shelf(self, name: str) -> Shelf:
         shelf = self._shelves.get(name)

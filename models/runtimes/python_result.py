@@ -54,7 +54,7 @@ def _converted(spec: TensorSpec, value: object) -> Array:
             raise InferenceError(f"the model's output {spec.name!r} holds whole numbers that {spec.datatype} cannot")
         return cast
     if array.dtype.hasobject or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-        given = DATATYPES.get(array.dtype, str(array.dtype)) if not array.dtype.hasobject else "objects"
+        given = {"O": "objects", "U": "text", "S": "text"}.get(array.dtype.kind) or DATATYPES.get(array.dtype, str(array.dtype))
         raise InferenceError(f"the model's output {spec.name!r} is {given}; expected {spec.datatype}")
     try:
         with np.errstate(over="raise"):
@@ -82,5 +82,7 @@ def _as_bytes(spec: TensorSpec, value: object, array: Array) -> Array:
 
 
 def _kind(value: object) -> str:
+    if value is None:
+        return "None"
     name = type(value).__name__
-    return name if value is None or name[0].isupper() else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
