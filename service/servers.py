@@ -22,7 +22,7 @@ from quart import Quart
 from service.config import Config
 from service.context import service_of
 from service.errors import ConfigError
-from service.hypercorn_settings import read_hypercorn
+from service.hypercorn_settings import DEFAULTS, read_hypercorn
 
 
 def listen(config: Config) -> socket.socket:
@@ -80,16 +80,15 @@ async def _run(app: Quart, config: Config, listening: socket.socket, announce: C
 
 
 def hypercorn_settings() -> Mapping[str, object]:
-    """What `hypercorn.toml` in the working directory says, if it is there. Raises ConfigError."""
+    """What `hypercorn.toml` in the working directory says, or what is built in. Raises ConfigError."""
     file = Path("hypercorn.toml")
-    return read_hypercorn(file) if file.is_file() else {}
+    return read_hypercorn(file) if file.is_file() else DEFAULTS
 
 
 async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
     settings = HypercornConfig.from_mapping(hypercorn_settings())
     settings.bind = [f"fd://{listening.detach()}"]
     settings.graceful_timeout = config.drain.timeout_s
-    settings.include_server_header = False
     settings.loglevel = config.log.level
     settings.errorlog = logging.getLogger("hypercorn.error")
     await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
