@@ -18,10 +18,10 @@ from typing import Literal
 
 from batching.admission import refusal
 from batching.alarm import Alarm
-from batching.collate import Outcome, compute
+from batching.collate import compute
 from batching.cut import submit_in_parts
 from batching.entry import Answer, Arrays, Batch, Call, Entry
-from batching.errors import BatchingError, Closed, DeadlineExceeded, Defect, TooManyRows
+from batching.errors import Closed, DeadlineExceeded, Defect
 from batching.pace import Pace
 from batching.policy import Policy
 from batching.queue import Queue, Window
@@ -98,9 +98,9 @@ class Batcher:
     ) -> asyncio.Future[Answer]:
         """Queues checked rows and returns the future of their answer; cancelling it withdraws them.
 
-        Entries share a call when ``group`` and ``outputs`` agree. Raises Closed, QueueFull, TooManyRows, and DeadlineExceeded where
-        the answer cannot come within ``timeout_s`` (default: the policy's). The future ends with an Answer, with what the call
-        raised, or with a BatchingError.
+        Entries share a call when ``group`` and ``outputs`` agree. Raises Closed, QueueFull, TooManyRows, DeadlineExceeded where the
+        answer cannot come within ``timeout_s`` (default: the policy's), and ValueError for less than one row. The future ends with
+        an Answer, with what the call raised, or with a BatchingError.
         """
         now = self._clock()
         left = self.policy.timeout_s if timeout_s is None else timeout_s
@@ -120,12 +120,10 @@ class Batcher:
     # -- the door --------------------------------------------------------------------------------------------------------
 
     def _admit(self, rows: int, now: float, left: float) -> None:
-        if rows < 1:
-            raise ValueError(f"an entry has at least 1 row; got {rows}")
-        if rows > self.policy.queue_rows:
-            raise TooManyRows(rows, self.policy.queue_rows)
         refused = self._refusal(rows, now, left)
-        if refused is not None and self._queue.rows and now >= self._pruned + PRUNE_S:
+        if refused is None:
+            return
+        if self._queue.rows and now >= self._pruned + PRUNE_S:
             self._moment = self._pruned = now
             self._queue.prune(self._alive)  # those whose callers have left make room
             refused = self._refusal(rows, now, left)
@@ -133,7 +131,7 @@ class Batcher:
             self.statistics.refused += 1
             raise refused
 
-    def _refusal(self, rows: int, now: float, left: float) -> BatchingError | None:
+    def _refusal(self, rows: int, now: float, left: float) -> Exception | None:
         if self._closing is not None:
             return Closed(f"{self.name} is being closed and takes no more requests")
         if now < self._down_until:
@@ -230,19 +228,22 @@ class Batcher:
 
     def _work(self, batch: Batch) -> None:
         """In a thread of the pool."""
-        outcomes = compute(batch, self._call, stacked=self._stacked, pure=self._pure)
+        compute(batch, self._call, stacked=self._stacked, pure=self._pure)
         try:
-            self._loop.call_soon_threadsafe(self._guarded, self._finish, batch, outcomes)
+            self._loop.call_soon_threadsafe(self._guarded, self._finish, batch)
         except RuntimeError:  # the loop was closed while the call ran: nobody is left to tell
             log.warning("%s: a call ended after its event loop", self.name)
 
-    def _finish(self, batch: Batch, outcomes: list[Outcome]) -> None:
+    def _finish(self, batch: Batch) -> None:
         self._running.discard(batch)
         try:
-            self._answer(batch, outcomes)
+            self._answer(batch)
         except BaseException:
             self._fail(batch.entries)
             raise
+        finally:
+            batch.entries.clear()
+            batch.outcomes.clear()
         self._defects_in_a_row = 0
         if self._closing is not None:
             self._advance()
@@ -250,7 +251,7 @@ class Batcher:
             self._turn_due = True
             self._loop.call_soon(self._guarded, self._turn)
 
-    def _answer(self, batch: Batch, outcomes: list[Outcome]) -> None:
+    def _answer(self, batch: Batch) -> None:
         now = self._clock()
         if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
             self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before)
@@ -258,7 +259,7 @@ class Batcher:
         statistics.called(batch)
         started, call_s, batch_rows, reason = batch.started, batch.call_s, batch.rows, batch.reason
         answered, total_s, queued_s = 0, 0.0, 0.0
-        for entry, outcome in zip(batch.entries, outcomes, strict=True):
+        for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
             future = entry.future
             if future.done():
                 statistics.cancelled += future.cancelled()
@@ -312,7 +313,9 @@ class Batcher:
         self._down_until = self._clock() + min(RESTART_S * 2**self._defects_in_a_row, RESTART_MAX_S)
         self._defects_in_a_row += 1
         self._turn_due = False
-        self._fail(self._queue.clear())
+        waiting = self._queue.clear()
+        self.statistics.cancelled += sum([entry.future.cancelled() for entry in waiting])
+        self._fail(waiting)
         for batch in self._running:  # nobody waits for these calls any more, but they keep their slots until they end
             self._fail(batch.entries)
         if self._closing is not None and not self._running:

@@ -1,17 +1,20 @@
-"""Many entries' rows into one call, and its rows back to each: the part of a batch that runs in a thread."""
+"""Many entries' rows into one call, and its rows back to each: the part of a batch that runs in a thread.
+
+No frame here keeps entries or failures in its own variables, but in the batch alone, which is emptied when it has been answered.
+A failure's traceback leads to these frames: if they led to the entries, whose futures hold the failure, every failure would be a
+cycle that keeps a whole batch's arrays until the garbage collector comes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from time import perf_counter
 
 import numpy as np
 
 from batching.entry import Array, Arrays, Batch, Call, Entry
 from batching.errors import BatchingError, RowsMismatch
-
-#: What became of one entry: its own rows of the outputs, or why there are none.
-Outcome = Arrays | BaseException
 
 
 def stack(entries: Sequence[Entry]) -> Arrays:
@@ -21,56 +24,60 @@ def stack(entries: Sequence[Entry]) -> Arrays:
     return {name: np.concatenate([entry.inputs[name] for entry in entries]) for name in entries[0].inputs}
 
 
-def scatter(outputs: Arrays, entries: Sequence[Entry]) -> list[Outcome]:
+def scatter(outputs: Arrays, entries: Sequence[Entry]) -> Sequence[Arrays]:
     """Each entry's rows of the outputs, as views. The outputs' rows must be the entries' rows."""
     if len(entries) == 1:
         return [outputs]
-    shares: list[Outcome] = []
-    start = 0
-    for entry in entries:
-        end = start + entry.rows
-        shares.append({name: array[start:end] for name, array in outputs.items()})
-        start = end
-    return shares
+    ends = list(accumulate([entry.rows for entry in entries]))
+    if len(outputs) == 1:  # most models: worth its own line, since this is paid for each entry
+        ((name, array),) = outputs.items()
+        return [{name: array[start:end]} for start, end in zip([0, *ends], ends, strict=False)]
+    return [{name: array[start:end] for name, array in outputs.items()} for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def compute(batch: Batch, call: Call, *, stacked: bool, pure: bool) -> list[Outcome]:
-    """Runs a batch and says what became of each entry; never raises. Writes its times into the batch."""
+def compute(batch: Batch, call: Call, *, stacked: bool, pure: bool) -> None:
+    """Runs a batch and writes into it what became of each entry, and its times; never raises."""
     try:
-        return _compute(batch, batch.entries, call, stacked, pure)
+        _compute(batch, 0, len(batch.entries), call, stacked, pure)
     except BaseException as error:  # a thread of the pool must outlive it, and every entry must hear of it
-        return [error] * len(batch.entries)
+        batch.outcomes[:] = [error] * len(batch.entries)
 
 
-def _compute(batch: Batch, entries: Sequence[Entry], call: Call, stacked: bool, pure: bool) -> list[Outcome]:
-    if all(entry.future.done() for entry in entries):
-        return [BatchingError("nobody waits for it any more")] * len(entries)
-    failure: BaseException | None = None
-    outputs: Arrays = {}
+def _compute(batch: Batch, start: int, end: int, call: Call, stacked: bool, pure: bool) -> None:
+    if all(entry.future.done() for entry in batch.entries[start:end]):
+        batch.outcomes.extend([BatchingError("nobody waits for it any more")] * (end - start))
+        return
     begun = ready = perf_counter()
     try:
-        inputs = stack(entries)
+        inputs = stack(batch.entries[start:end])
         ready = perf_counter()
-        outputs = call(inputs, entries[0].outputs)
+        outputs = call(inputs, batch.entries[start].outputs)
     except BaseException as error:  # whatever a model raises, SystemExit too
-        failure = error
+        _count(batch, begun, ready)
+        if end - start == 1 or not pure:
+            batch.outcomes.extend([error] * (end - start))
+            return
+    else:
+        done = _count(batch, begun, ready)
+        try:
+            _check(outputs, sum([entry.rows for entry in batch.entries[start:end]]) if stacked else None)
+            batch.outcomes.extend(scatter(outputs, batch.entries[start:end]))
+        except RowsMismatch as mismatch:  # the call ran to its end: another would do no better
+            batch.outcomes.extend([mismatch] * (end - start))
+        batch.scatter_s += perf_counter() - done
+        return
+    # One bad entry must not fail its neighbours: halve until the guilty are alone.
+    middle = (start + end) // 2
+    _compute(batch, start, middle, call, stacked, pure)
+    _compute(batch, middle, end, call, stacked, pure)
+
+
+def _count(batch: Batch, begun: float, ready: float) -> float:
     done = perf_counter()
     batch.calls += 1
     batch.collate_s += ready - begun
     batch.call_s += done - ready
-    if failure is not None:
-        if len(entries) == 1 or not pure:
-            return [failure] * len(entries)
-        # One bad entry must not fail its neighbours: halve until the guilty are alone.
-        middle = len(entries) // 2
-        return [outcome for half in (entries[:middle], entries[middle:]) for outcome in _compute(batch, half, call, stacked, pure)]
-    try:
-        _check(outputs, sum([entry.rows for entry in entries]) if stacked else None)
-    except RowsMismatch as mismatch:  # the call ran to its end: another would do no better
-        return [mismatch] * len(entries)
-    shares = scatter(outputs, entries)
-    batch.scatter_s += perf_counter() - done
-    return shares
+    return done
 
 
 def _check(outputs: Arrays, rows: int | None) -> None:

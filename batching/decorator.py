@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,18 @@ Function = Callable[..., Any]
 RESULT = "result"
 
 
+@dataclass(frozen=True, slots=True)
+class OnLoop:
+    """What one event loop's calls of a function are computed with."""
+
+    batcher: Batcher
+    pool: ThreadPoolExecutor
+
+
 class Batched:
     """A function whose concurrent calls share one: awaited with one row (without its first dim), it gives that row's result.
 
-    It keeps one batcher for each event loop that it is awaited on, and its own threads, one for each of ``instances``.
+    It keeps one batcher for each event loop that it is awaited on, with threads of its own, one for each of ``instances``.
     """
 
     def __init__(self, function: Function, policy: Policy, pure: bool) -> None:
@@ -40,8 +48,7 @@ class Batched:
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "batched")
         self._policy, self._pure = policy, pure
-        self._pool = ThreadPoolExecutor(policy.instances, thread_name_prefix=self.__name__)
-        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
+        self._on_loops: dict[asyncio.AbstractEventLoop, OnLoop] = {}
 
     async def __call__(self, *row: npt.ArrayLike) -> Any:
         """The result of one row; each argument without its first dim. Raises what the function raised, or a BatchingError."""
@@ -50,28 +57,30 @@ class Batched:
     async def rows(self, *arrays: npt.ArrayLike) -> Array:
         """The results of many rows at once: every argument [N, ...], the results [N, ...]."""
         stacked: list[Array] = [np.asarray(array) for array in arrays]
-        lengths = {array.shape[0] if array.ndim else None for array in stacked}
-        if len(lengths) != 1 or None in lengths or 0 in lengths:
-            raise ValueError(f"{self.__name__} takes arrays of one and the same number of rows, at least 1; got {lengths}")
-        group = tuple((array.dtype.str, array.shape[1:]) for array in stacked)
+        shapes = [array.shape for array in stacked]
+        if not all(shapes) or len({shape[0] for shape in shapes}) != 1 or not shapes[0][0]:
+            raise ValueError(f"{self.__name__} takes arrays of one and the same number of rows, at least 1; got shapes {shapes}")
+        group = tuple([(array.dtype, array.shape[1:]) for array in stacked])
         inputs = {str(index): array for index, array in enumerate(stacked)}
-        answer = await self.batcher.submit(inputs, stacked[0].shape[0], group=group)
+        answer = await self.batcher.submit(inputs, shapes[0][0], group=group)
         return answer.outputs[RESULT]
 
     @property
     def batcher(self) -> Batcher:
         """The batcher of the running loop."""
         loop = asyncio.get_running_loop()
-        batcher = self._batchers.get(loop)
-        if batcher is None:
-            batcher = Batcher(self._call, self._policy, self._pool, name=self.__name__, pure=self._pure)
-            self._batchers[loop] = batcher
-        return batcher
+        own = self._on_loops.get(loop)
+        if own is None:
+            pool = ThreadPoolExecutor(self._policy.instances, thread_name_prefix=self.__name__)
+            own = OnLoop(Batcher(self._call, self._policy, pool, name=self.__name__, pure=self._pure), pool)
+            # A module's function outlives its loops, as in tests: what belonged to closed ones goes.
+            self._on_loops = {known: of for known, of in self._on_loops.items() if not known.is_closed()} | {loop: own}
+        return own.batcher
 
     async def close(self) -> None:
-        """Finishes what waits on the running loop, and ends the threads when no call is left in them."""
+        """Finishes what waits on the running loop, and ends its threads; a later call on this loop raises Closed."""
         await self.batcher.close()
-        self._pool.shutdown(wait=False)
+        self._on_loops[asyncio.get_running_loop()].pool.shutdown(wait=False)
 
     def _call(self, inputs: Arrays, outputs: Sequence[str]) -> Arrays:
         return {RESULT: np.asarray(self.__wrapped__(*inputs.values()))}

@@ -15,13 +15,16 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 #: Computes the named outputs of stacked inputs, rows first. Called in a thread.
 Call = Callable[[Arrays, tuple[str, ...]], Arrays]
+#: What became of one entry: its own rows of the outputs, or why there are none.
+Outcome = Arrays | BaseException
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """One call: why it was closed, how many rows and entries it held, and how long it took (seconds).
 
-    ``calls`` is 1, or more where the call failed and was tried again in halves.
+    ``outcomes`` are the entries', in their order, once it has been computed. ``calls`` is 1, or more where the call failed and
+    was tried again in halves.
     """
 
     reason: Reason
@@ -29,6 +32,7 @@ class Batch:
     entries: list[Entry]
     started: float
     arrivals_before: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
     calls: int = 0
     collate_s: float = 0.0
     call_s: float = 0.0

@@ -6,17 +6,21 @@ import math
 
 #: Weight of a new measurement: about the last ten count.
 WEIGHT = 0.2
-#: A call is followed by a rest this many times its own length before a part-filled batch may start: half the slots' time.
+#: Under load a call is followed by a rest as long as itself before a part-filled batch may start: half the slots' time.
 REST = 1.0
+#: Arrivals during a call from which on that is the whole rest; with fewer, a rest saves few calls, and is shorter in proportion.
+COMPANY = 4.0
 
 
 class Pace:
     """Measured call time for each size class (powers of two of rows), the arrivals during calls, and when the slots have rested."""
 
-    __slots__ = ("_arrivals", "_call_s", "_calling_s", "rested")
+    __slots__ = ("_arrivals", "_call_s", "_calling_s", "rested", "slowest_s")
 
     def __init__(self) -> None:
         self.rested = -math.inf
+        #: The time that calls of the slowest size class take.
+        self.slowest_s = 0.0
         self._call_s: dict[int, float] = {}
         # Averaged apart, divided after: the average of quotients is ruled by the shortest calls, down to those of 0 s.
         self._arrivals = 0.0
@@ -24,7 +28,7 @@ class Pace:
 
     def started(self, rows: int, now: float, slots: int) -> None:
         """A call starts on one of so many slots. Full batches, which do not rest, leave no more than one rest to be made up for."""
-        whole = self.call_s(rows) * (1 + REST)
+        whole = self.call_s(rows) * (1 + REST * min(1.0, self._arrivals / COMPANY))
         self.rested = min(max(self.rested, now) + whole / slots, now + whole)
 
     def called(self, rows: int, seconds: float, arrivals: int) -> None:
@@ -32,6 +36,7 @@ class Pace:
         size = (rows - 1).bit_length()
         known = self._call_s.get(size)
         self._call_s[size] = seconds if known is None else known + WEIGHT * (seconds - known)
+        self.slowest_s = max(self._call_s.values())
         self._calling_s += WEIGHT * (seconds - self._calling_s)
         self._arrivals += WEIGHT * (arrivals - self._arrivals)
 

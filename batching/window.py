@@ -9,8 +9,8 @@ the call still fits in. The other two are ``close = "early"``:
 - ``early``: no company is to be expected. The only arrivals that waiting can gain are those of callers who do not themselves wait
   for the answers held back here, so ``gap_s`` is measured over the times when a call was running: a single client that sends
   its next request after each answer never arrives then, and is never made to wait.
-- ``idle``: company may come, but there is no need of it: the slots have rested since the last calls (``pace.REST``). Before that
-  the wait grows with the load, since many small calls eat the CPU that parses requests; it ends with the window.
+- ``idle``: company may come, but there is no need of it: the slots have rested since the last calls. The rest (``pace``) grows with
+  the load, up to the length of a call, since many small calls eat the CPU that parses requests; it ends with the window.
 """
 
 from __future__ import annotations
