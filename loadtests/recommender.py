@@ -1,6 +1,7 @@
 """Recommendations at a steady rate, one user a request, and a verdict: exit code 1 where a threshold is missed.
 
-    python -m locust --config loadtests/locust.conf --host http://127.0.0.1:8000
+    python -m locust --config loadtests/locust.conf --host http://127.0.0.1:8000        a running server
+    python -m loadtests.run                                                             a server of its own
 
 Every user asks at fixed times, spread evenly, whether or not the server keeps up with the others: so a slow server meets the
 same load as a fast one, up to one request in flight a user. What counts begins after the warm-up. Options, each also as an
