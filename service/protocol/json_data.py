@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from math import prod
@@ -149,6 +150,12 @@ def _nested(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None
         values = _decoder(datatype, depth if shape is None else max(depth, 1), non_finite).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _refusal(error, raw, datatype, path, non_finite) from None
+    dtype = _FLAT[datatype][1]
+    if dtype is not None and depth > 1:
+        with suppress(ValueError):  # ragged, which is told below
+            array = np.array(values, dtype)
+            if shape is None or list(shape) == list(array.shape):
+                return array
     if depth == 0:
         return _array([values], datatype, path).reshape(())
     dims = [len(values)]

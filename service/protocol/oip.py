@@ -15,7 +15,7 @@ import msgspec
 
 from models.errors import InvalidInput, Problem
 from models.signature import Signature
-from models.tensor import DTYPES, Array
+from models.tensor import DTYPES, Array, TensorSpec
 from service.errors import BadRequest
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
@@ -27,6 +27,7 @@ __all__ = ["decode", "encode"]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _ABSENT = msgspec.Raw()
 _BINARY_ONLY = frozenset({"FP16", "BF16"})
+_LIMITED = _BINARY_ONLY | {"BYTES"}  # outputs that cannot be given in every form
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
 _EXPECTED = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
 _BYTE = re.compile(r"\(byte (\d+)\)")
@@ -169,30 +170,33 @@ def _decode_raw(body: bytes, signature: Signature) -> Infer:
 
 
 def _form(outputs: Sequence[_Output], parameters: _Parameters, names: Sequence[str], signature: Signature) -> Form | None:
-    """How to write the answer; None is all in JSON. Raises BadRequest for what the outputs' datatypes rule out."""
-    if not (parameters.binary_data_output or parameters.non_finite) and not any(output.parameters for output in outputs):
-        for spec in signature.outputs:
-            if spec.datatype in _BINARY_ONLY:
-                break
-        else:
-            return None
-    wishes = [output.parameters or _OutputParameters() for output in outputs] or [_OutputParameters()] * len(names)
-    everything = parameters.binary_data_output or False
-    binary = tuple(everything if wish.binary_data is None else wish.binary_data for wish in wishes)
-    classes = tuple(wish.classification or 0 for wish in wishes)
-    datatypes = {spec.name: spec.datatype for spec in signature.outputs}
-    for index, name in enumerate(names):
-        if classes[index] and datatypes[name] == "BYTES":
-            path = f"outputs[{index}].parameters.classification"
-            raise InvalidInput(Problem(path, "the output cannot be ranked", "an output of numbers", "BYTES"))
-        if not binary[index] and not classes[index] and datatypes[name] in _BINARY_ONLY:
-            raise BadRequest(
-                f"Output {name} is {datatypes[name]}, which JSON does not have: "
-                'ask for it in binary, with the request\'s parameter "binary_data_output": true.'
-            )
-    if True in binary or any(classes) or parameters.non_finite:
-        return Form(binary, classes, parameters.non_finite is not None, signature.batched)
+    """How to write the answer; None is all in JSON. Raises for what an output's datatype rules out."""
+    everything, spelled = parameters.binary_data_output is True, parameters.non_finite is not None
+    binary, classes = (everything,) * len(names), (0,) * len(names)
+    if outputs and any(output.parameters for output in outputs):
+        wishes = [output.parameters or _OutputParameters() for output in outputs]
+        binary = tuple([everything if wish.binary_data is None else wish.binary_data for wish in wishes])
+        classes = tuple([wish.classification or 0 for wish in wishes])
+    for spec in signature.outputs:
+        if spec.datatype in _LIMITED:
+            _check_form(spec, names, binary, classes)
+    if True in binary or spelled or any(classes):
+        return Form(binary, classes, spelled, signature.batched)
     return None
+
+
+def _check_form(spec: TensorSpec, names: Sequence[str], binary: Sequence[bool], classes: Sequence[int]) -> None:
+    if spec.name not in names:
+        return
+    index = names.index(spec.name)
+    if classes[index] and spec.datatype == "BYTES":
+        path = f"outputs[{index}].parameters.classification"
+        raise InvalidInput(Problem(path, "the output cannot be ranked", "an output of numbers", "BYTES"))
+    if not binary[index] and not classes[index] and spec.datatype in _BINARY_ONLY:
+        raise BadRequest(
+            f"Output {clip(spec.name)} is {spec.datatype}, which JSON does not have: "
+            'ask for it in binary, with the request\'s parameter "binary_data_output": true.'
+        )
 
 
 def _header_length(text: str, most: int) -> int:

@@ -16,8 +16,6 @@ from service.protocol.binary import to_binary
 from service.protocol.infer import Encoded, Infer
 from service.protocol.json_data import clip, encode_array
 
-_OCTETS = b"application/octet-stream"
-
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -35,46 +33,42 @@ def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str,
     Raises NotFinite and BadRequest for what JSON cannot say, InferenceError for what no datatype of the protocol is.
     """
     head = _head(model, version)
-    if infer.id is not None:
-        head += b'"id":' + orjson.dumps(infer.id) + b","
-    if infer.form is None:
-        tensors = [_tensor(name, outputs[name]) for name in infer.outputs]
-        return Encoded(head + b'"outputs":[' + b",".join(tensors) + b"]}")
-    if not isinstance(infer.form, Form):
+    end = b"]}" if infer.id is None else b'],"id":%b}' % orjson.dumps(infer.id)
+    form = infer.form
+    if form is None:
+        if len(infer.outputs) == 1:
+            name = infer.outputs[0]
+            return Encoded(head + _tensor(name, outputs[name]) + end)
+        return Encoded(head + b",".join([_tensor(name, outputs[name]) for name in infer.outputs]) + end)
+    if not isinstance(form, Form):
         raise TypeError("the request was decoded by another protocol")
-    return _encode_formed(infer.form, infer.outputs, outputs, head, labels)
-
-
-def _encode_formed(form: Form, names: Sequence[str], outputs: Mapping[str, Array], head: bytes, labels: Sequence[str]) -> Encoded:
     tensors: list[bytes] = []
     tail: list[bytes] = []
-    for name, binary, classes in zip(names, form.binary, form.classes, strict=True):
-        array = outputs[name]
-        if classes:
-            array = _classified(array, classes, form.batched, labels)
+    for name, binary, classes in zip(infer.outputs, form.binary, form.classes, strict=True):
+        array = outputs[name] if not classes else _classified(outputs[name], classes, form.batched, labels)
         if binary:
             octets = to_binary(array, name)
             tail.append(octets)
             tensors.append(_tensor_head(name, array.dtype, array.shape) + b'"parameters":{"binary_data_size":%d}}' % len(octets))
         else:
             tensors.append(_tensor(name, array, form.non_finite))
-    body = head + b'"outputs":[' + b",".join(tensors) + b"]}"
-    if not any(form.binary):
+    body = head + b",".join(tensors) + end
+    if not tail:
         return Encoded(body)
     length = (b"inference-header-content-length", b"%d" % len(body))
-    return Encoded(b"".join((body, *tail)), _OCTETS, (length,))
+    return Encoded(b"".join((body, *tail)), b"application/octet-stream", (length,))
 
 
 def _tensor(name: str, array: Array, non_finite: bool = False) -> bytes:
     shape = array.shape
     flat = array if len(shape) == 1 else array.reshape(-1)
-    data = encode_array(flat, name, non_finite=non_finite) if non_finite else encode_array(flat, name)
+    data = encode_array(flat, name, non_finite=non_finite)
     return b'%b"data":%b}' % (_tensor_head(name, array.dtype, shape), data)
 
 
 @lru_cache(maxsize=1024)
 def _head(model: str, version: str) -> bytes:
-    return b'{"model_name":%b,"model_version":%b,' % (orjson.dumps(model), orjson.dumps(version))
+    return b'{"model_name":%b,"model_version":%b,"outputs":[' % (orjson.dumps(model), orjson.dumps(version))
 
 
 @lru_cache(maxsize=4096)
