@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from models.errors import InferenceError, InvalidInput
 from models.lease import LoadedVersion
 from models.runtime import Callee
 from models.tensor import Array
@@ -46,5 +47,8 @@ class _Handle:
         with self.lender.lease(self.name, self.version) as leased:
             signature = leased.signature
             arrays = {name: np.asarray(value) for name, value in inputs.items()}
-            signature.check(arrays)
-            return leased.runtime.infer(arrays, signature.select(outputs))
+            try:
+                signature.check(arrays)
+                return leased.runtime.infer(arrays, signature.select(outputs))
+            except InvalidInput as error:  # the calling model's mistake, not its caller's
+                raise InferenceError(f"it called model {self.name!r} with what does not fit: {error}") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from models import Problem
-from service.errors import Failure, failure
+from service.failures import Failure, failure
 
 log = logging.getLogger("tureen.errors")
 

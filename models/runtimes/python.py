@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import NoReturn, TypeVar
 
 from models.blame import line_in, told
-from models.errors import InferenceError, LoadError, NotReady
+from models.errors import InferenceError, InvalidInput, LoadError, NotReady
 from models.python_model import PythonModel
 from models.runtime import Models
 from models.runtimes.python_result import checked
@@ -58,11 +58,12 @@ class PythonRuntime:
             raise
 
     def infer(self, inputs: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Calls the model and holds its answer against its own description. Raises InferenceError; NotReady passes."""
+        """Calls the model and holds its answer against its own description. Raises InferenceError; InvalidInput, by which the
+        model refuses a value, and NotReady pass."""
         frozen = {name: _read_only(array) for name, array in inputs.items()}
         try:
             result: object = self._model.infer(frozen)
-        except (InferenceError, NotReady, KeyboardInterrupt):
+        except (InferenceError, InvalidInput, NotReady, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit or a stray CancelledError would take the server's loop with it
             raise InferenceError(f"the model raised {told(error)}") from error

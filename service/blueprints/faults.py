@@ -8,8 +8,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 
 from service.blueprints import answers
 from service.context import service_of
-from service.errors import BodyTooLarge, Failure, UnknownPath, failure
+from service.errors import BodyTooLarge, UnknownPath
 from service.errors import MethodNotAllowed as NotAllowed
+from service.failures import Failure, failure
 from service.response import explained, failed
 
 

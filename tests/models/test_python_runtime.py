@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import InferenceError, LoadError, NotReady
+from models.errors import InferenceError, InvalidInput, LoadError, NotReady
 from models.runtime import Callee
 from models.runtimes.python import PythonRuntime
 from models.runtimes.python_result import checked
@@ -17,7 +17,7 @@ from models.tensor import Array, TensorSpec
 
 HEAD = """
 import numpy as np
-from models import InferenceError, InvalidInput, NotReady, PythonModel, TensorSpec
+from models import InferenceError, InvalidInput, NotReady, Problem, PythonModel, TensorSpec
 class M(PythonModel):
     inputs = [TensorSpec("x", "FP32", [-1])]
     outputs = [TensorSpec("y", "FP32", [-1]), TensorSpec("n", "INT64", [-1])]
@@ -142,7 +142,6 @@ def test_tensors_may_be_described_in_load(tmp_path: Path) -> None:
         ("open('/srv/secret/repo/x.bin')", "the model raised FileNotFoundError: [Errno 2] No such file or directory: 'x.bin'"),
         ("raise SystemExit(1)", "the model raised SystemExit: 1"),
         ("import asyncio; raise asyncio.CancelledError", "the model raised CancelledError"),
-        ("raise InvalidInput()", "the model raised InvalidInput"),
         ("inputs['x'][0] = 5", "the model raised ValueError: assignment destination is read-only"),
         ("return None", "the model returned None; expected a mapping from output names to arrays"),
         ("return [1, 2]", "the model returned a list; expected a mapping from output names to arrays"),
@@ -219,3 +218,8 @@ def test_the_arrays_of_the_caller_stay_writable(tmp_path: Path) -> None:
     x: Mapping[str, Array] = {"x": np.ones(1, np.float32)}
     runtime(tmp_path, TWICE).infer(x, ["y"])
     x["x"][0] = 2
+
+
+def test_a_model_may_refuse_a_callers_value(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="too large"):
+        answering(tmp_path, "raise InvalidInput(Problem('inputs.x.data', 'too large'))")()
