@@ -212,7 +212,7 @@ class Registry:
             raise
         log.info("model %r version %d is ready, after %.3f s", source.model, source.version, load_s)
         for note in loaded.notes:
-            log.warning("model %r version %d: %s", source.model, source.version, note)
+            log.info("model %r version %d: %s", source.model, source.version, note)
 
     def _settle(self, plan: Plan) -> None:
         """All loaded: what is no longer wanted leaves, and the rest follows the new manifest. Else what served stays."""
