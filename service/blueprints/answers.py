@@ -41,8 +41,8 @@ def as_quart(ours: Response) -> quart.Response:
     return made
 
 
-async def infer() -> quart.Response:
-    """Answers the running inference request, exactly as the express lane does."""
+async def infer(**_: str) -> quart.Response:
+    """Answers the running inference request, exactly as the express lane does, which reads the path itself."""
     found = target(request.path)
     if found is None:
         quart.abort(404)
