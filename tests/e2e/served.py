@@ -1,0 +1,168 @@
+"""A server as its users run it: ``tureen serve`` in a process of its own, spoken to over sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.patience import PATIENCE_S
+
+HERE = Path(__file__).parent
+SUMMARY = re.compile(r"Tureen serves .* on http://([\d.]+):(\d+) \(")
+#: Beside the command itself nothing of the environment may configure it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TUREEN_")}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP response; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Server:
+    """A running ``tureen serve``; ``out`` and ``log`` are what it wrote so far."""
+
+    process: subprocess.Popen[str]
+    repository: Path
+    kind: str
+    lane: str
+    host: str = ""
+    port: int = 0
+    out: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    up: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """What a client is given."""
+        return f"http://{self.address}"
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None, *, timeout: float = PATIENCE_S
+    ) -> Reply:
+        """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=timeout)) as connection:
+            connection.request(method, path, content, dict(headers or {}))
+            response = connection.getresponse()
+            read = response.read()
+            return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, read)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Reply:
+        """A GET."""
+        return self.request("GET", path, None, headers)
+
+    def post(self, path: str, body: object = b"", headers: Mapping[str, str] | None = None) -> Reply:
+        """A POST; without a body, an empty one."""
+        return self.request("POST", path, body, headers)
+
+    def statistics(self, model: str) -> Any:
+        """The entry of the model's newest version in `/v2/models/M/stats`."""
+        return self.get(f"/v2/models/{model}/stats").json()["model_stats"][-1]
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of ``tureen``, of this very environment."""
+    return [sys.executable, "-c", "from service.cli import main; main()", *map(str, arguments)]
+
+
+@contextmanager
+def serving(
+    what: Path, *arguments: object, kind: str = "hypercorn", lane: str = "express", cwd: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Serves a repository or a model's file until the ``with`` ends, then holds the server to a clean stop."""
+    extended = () if lane == "express" else ("--app", "quart_lane:extend")
+    process = subprocess.Popen(
+        command("serve", what, "--bind", "127.0.0.1:0", "--server", kind, *extended, *arguments),
+        cwd=cwd,
+        env={**ENVIRONMENT, "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "error", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    server = Server(process, what, kind, lane)
+    readers = [threading.Thread(target=read, args=(server,), daemon=True) for read in (_read_out, _read_log)]
+    try:
+        for reader in readers:
+            reader.start()
+        if not server.up.wait(PATIENCE_S) or not server.port:
+            raise AssertionError("the server did not start:\n" + "".join(server.out + server.log))
+        yield server
+        if process.poll() is None:
+            code = server.stop()
+            if code != 0:
+                raise AssertionError(f"the server stopped with exit code {code}:\n" + "".join(server.log[-100:]))
+    finally:
+        process.kill()
+        process.wait()
+        for reader in readers:
+            reader.join(PATIENCE_S)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    defects = [line for line in server.log if re.search(r" (ERROR|WARNING) +(asyncio|hypercorn|uvicorn|py\.warnings)", line)]
+    if defects:
+        raise AssertionError("the server complained:\n" + "".join(server.log[-100:]))
+
+
+def run(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A ``tureen`` command that ends by itself."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env={**ENVIRONMENT, "PYTHONPATH": str(HERE), **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_S,
+        check=False,
+    )
+
+
+def _read_out(server: Server) -> None:
+    if server.process.stdout is None:
+        raise TypeError("the server was started without a pipe")
+    for line in server.process.stdout:
+        server.out.append(line)
+        found = SUMMARY.search(line)
+        if found is not None:
+            server.host, server.port = found[1], int(found[2])
+        if server.port and not line.strip():  # the summary's last line is empty
+            server.up.set()
+    server.up.set()  # it has ended: there is nothing to wait for
+
+
+def _read_log(server: Server) -> None:
+    if server.process.stderr is None:
+        raise TypeError("the server was started without a pipe")
+    server.log.extend(server.process.stderr)
