@@ -136,8 +136,8 @@ def _config_tensor(spec: TensorSpec, batched: bool) -> Json:
 
 
 def _index_entry(entry: IndexEntry) -> Json:
-    version = {} if entry.version is None else {"version": entry.version}
-    return {"name": entry.name, **version, "state": entry.state, "reason": entry.reason}
+    version = {} if entry.version is None else {"version": str(entry.version)}
+    return {"name": entry.name, **version, "state": entry.state.value, "reason": entry.reason}
 
 
 def _version_policy(policy: str | Sequence[int], latest: int) -> Json:

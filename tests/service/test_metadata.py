@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from models import Signature, TensorSpec
+from models.shelf import IndexEntry, State
 from service.protocol import metadata
-from service.protocol.metadata import BatchTotals, IndexEntry, ModelStatistics, Total
+from service.protocol.metadata import BatchTotals, ModelStatistics, Total
 
 BATCHED = Signature(
     (TensorSpec("pixels", "FP32", [-1, 64]), TensorSpec("note", "BYTES", [-1, 1], optional=True)),
@@ -80,7 +81,7 @@ def test_the_version_policy_is_latest_all_or_specific() -> None:
 
 
 def test_the_index_omits_a_version_there_is_not() -> None:
-    entries = [IndexEntry("a", "1", "READY"), IndexEntry("b", None, "UNAVAILABLE", "no version")]
+    entries = [IndexEntry("a", 1, State.READY), IndexEntry("b", None, State.UNAVAILABLE, "no version")]
     assert metadata.repository_index(entries) == [
         {"name": "a", "version": "1", "state": "READY", "reason": ""},
         {"name": "b", "state": "UNAVAILABLE", "reason": "no version"},
@@ -88,7 +89,7 @@ def test_the_index_omits_a_version_there_is_not() -> None:
 
 
 def test_the_index_of_ready_models_leaves_out_the_others() -> None:
-    entries = [IndexEntry("a", "1", "READY"), IndexEntry("b", "1", "LOADING")]
+    entries = [IndexEntry("a", 1, State.READY), IndexEntry("b", 1, State.LOADING)]
     assert [entry["name"] for entry in metadata.repository_index(entries, ready=True)] == ["a"]
 
 
