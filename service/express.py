@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from service.inference import Headers, Inference
+from service.inference import Headers, Inference, Request
 from service.response import Response
 from service.routing import Target, target
 
@@ -57,7 +57,7 @@ class ExpressLane:
         else:
             task = self._watch.enter(receive)
             try:
-                response = await self._inference.answer(found, headers, body)
+                response = await self._inference.answer(Request(found, headers, body))
             except asyncio.CancelledError:
                 if self._watch.left(task):  # the client has gone: nobody to answer
                     return

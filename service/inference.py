@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
@@ -31,6 +32,22 @@ LARGE = 128 * 1024
 CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
 
 
+@dataclass(slots=True)
+class Request:
+    """One inference request on its way; the headers' names are lower case, ``served`` and ``infer`` are known once submitted."""
+
+    target: Target
+    headers: Headers
+    body: bytes
+    id: str = field(init=False)
+    started: float = field(default_factory=perf_counter)
+    served: Served = field(init=False)
+    infer: Infer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id = request_id(self.headers.get(b"x-request-id"))
+
+
 class Inference:
     """Answers inference requests with ``engine``, within ``limits``."""
 
@@ -38,65 +55,83 @@ class Inference:
         self.engine = engine
         self.limits = limits
 
-    async def answer(self, target: Target, headers: Headers, body: bytes) -> Response:
-        """The response to one request; the headers' names are lower case. Raises CancelledError alone."""
-        started = perf_counter()
-        name = request_id(headers.get(b"x-request-id"))
+    async def answer(self, request: Request) -> Response:
+        """The response to one request. Raises CancelledError alone."""
         try:
-            content_type = headers.get(b"content-type")
-            if content_type is not None and content_type not in CONTENT_TYPES:
-                _check_content_type(content_type)
-            served = self.engine.served(target.model, target.version, target.label)
-            if len(body) > LARGE or b"content-encoding" in headers:
-                infer = await self._in_thread(self._inflate_and_decode, target, served, headers, body)
+            if is_small(request):
+                answer = await self.submit(request)
             else:
-                infer = target.protocol.decode(body, served.signature, _header_length(headers))
-            future = self.engine.submit(served, infer, _timeout_s(headers.get(b"x-request-timeout-ms"), infer.timeout_s))
-            answer = await future
+                self._find(request)
+                request.infer = await self._in_thread(self._inflate_and_decode, request)
+                answer = await self._submit(request)
             if answer.nbytes > LARGE:
-                encoded = await self._in_thread(self._encode, target, served, infer, answer, headers)
-            else:
-                encoded = self._encode(target, served, infer, answer, headers)
+                return await self._in_thread(self.respond, request, answer)
+            return self.respond(request, answer)
         except Exception as error:
-            return failed(error, name)
-        return _answered(encoded, served, answer, headers, name, started)
+            return failed(error, request.id)
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]:
+        """Decodes, checks and queues a small request. Raises what the one table of errors translates."""
+        self._find(request)
+        request.infer = request.target.protocol.decode(request.body, request.served.signature, _header_length(request.headers))
+        return self._submit(request)
+
+    def respond(self, request: Request, answer: Answer) -> Response:
+        """The response that carries an answer. Raises NotFinite, InvalidInput."""
+        served = request.served
+        encoded = request.target.protocol.encode(request.infer, answer.outputs, served.model, served.version)
+        accept = request.headers.get(b"accept-encoding")
+        if accept is not None:
+            encoded = coding.code(encoded, accept.decode("latin-1"))
+        return _answered(request, encoded, answer)
 
     def too_large(self, headers: Headers) -> Response:
         """The response to a body over the limit."""
         error = BodyTooLarge(f"the body is over the limit of {self.limits.body_bytes} bytes; send fewer rows a request")
         return failed(error, request_id(headers.get(b"x-request-id")))
 
-    def _inflate_and_decode(self, target: Target, served: Served, headers: Headers, body: bytes) -> Infer:
-        encoding = headers.get(b"content-encoding")
-        inflated = coding.inflate(body, None if encoding is None else encoding.decode("latin-1"), self.limits.inflated_bytes)
-        return target.protocol.decode(inflated, served.signature, _header_length(headers))
+    def _find(self, request: Request) -> None:
+        content_type = request.headers.get(b"content-type")
+        if content_type is not None and content_type not in CONTENT_TYPES:
+            _check_content_type(content_type)
+        target = request.target
+        request.served = self.engine.served(target.model, target.version, target.label)
 
-    def _encode(self, target: Target, served: Served, infer: Infer, answer: Answer, headers: Headers) -> Encoded:
-        encoded = target.protocol.encode(infer, answer.outputs, served.model, served.version)
-        accept = headers.get(b"accept-encoding")
-        return encoded if accept is None else coding.code(encoded, accept.decode("latin-1"))
+    def _submit(self, request: Request) -> asyncio.Future[Answer]:
+        timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), request.infer.timeout_s)
+        return self.engine.submit(request.served, request.infer, timeout_s)
+
+    def _inflate_and_decode(self, request: Request) -> Infer:
+        encoding = request.headers.get(b"content-encoding")
+        body = coding.inflate(request.body, None if encoding is None else encoding.decode("latin-1"), self.limits.inflated_bytes)
+        return request.target.protocol.decode(body, request.served.signature, _header_length(request.headers))
 
     async def _in_thread(self, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.engine.pool, step, *arguments)
 
 
-def _answered(encoded: Encoded, served: Served, answer: Answer, headers: Headers, name: str, started: float) -> Response:
-    timing = (
-        f"queue;dur={1e3 * answer.queue_s:.3f}, infer;dur={1e3 * answer.call_s:.3f}, "
-        f'total;dur={1e3 * (perf_counter() - started):.3f}, batch;desc="rows={answer.batch_rows}"'
-    )
-    sent: list[Header] = [
+def is_small(request: Request) -> bool:
+    """Whether a request can be decoded on the loop."""
+    return len(request.body) <= LARGE and b"content-encoding" not in request.headers
+
+
+def _answered(request: Request, encoded: Encoded, answer: Answer) -> Response:
+    headers: list[Header] = [
         (b"content-type", encoded.content_type),
         (b"content-length", b"%d" % len(encoded.body)),
-        (b"x-request-id", name.encode("ascii")),
-        (b"x-model-version", served.version.encode("ascii")),
-        (b"server-timing", timing.encode("ascii")),
+        (b"x-request-id", request.id.encode("ascii")),
+        (b"x-model-version", request.served.version.encode("ascii")),
+        (
+            b"server-timing",
+            b'queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"'
+            % (1e3 * answer.queue_s, 1e3 * answer.call_s, 1e3 * (perf_counter() - request.started), answer.batch_rows),
+        ),
         *encoded.headers,
     ]
-    if headers.get(b"x-explain") == b"batch":
+    if request.headers.get(b"x-explain") == b"batch":
         told = f"closed={answer.reason}, rows={answer.batch_rows}, waited_ms={1e3 * answer.queue_s:.3f}"
-        sent.append((b"x-explain", told.encode("ascii")))
-    return Response(200, encoded.body, sent)
+        headers.append((b"x-explain", told.encode("ascii")))
+    return Response(200, encoded.body, headers)
 
 
 def _check_content_type(given: bytes) -> None:

@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A whole response; header names are lower case, and Content-Length is among them."""
 

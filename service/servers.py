@@ -22,6 +22,7 @@ from quart import Quart
 from service.config import Config
 from service.context import service_of
 from service.errors import ConfigError
+from service.express_uvicorn import express_protocol
 from service.hypercorn_settings import DEFAULTS, read_hypercorn
 
 
@@ -107,10 +108,11 @@ async def _uvicorn(app: Quart, config: Config, listening: socket.socket, stop: a
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=express_protocol(service_of(app)),
             ws="wsproto",
             lifespan="on",
             backlog=2048,
+            proxy_headers=False,  # the client's address is the socket's
             server_header=False,
             date_header=True,
             access_log=False,

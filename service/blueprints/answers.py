@@ -6,6 +6,7 @@ import quart
 from quart import request
 
 from service.context import service_of
+from service.inference import Request
 from service.protocol.infer import Encoded
 from service.response import Header, Response, request_id, response
 from service.routing import target
@@ -51,4 +52,4 @@ async def infer(**_: str) -> quart.Response:
     body = await request.get_data(cache=False)
     if isinstance(body, str):  # only as_text=True gives one
         body = body.encode()
-    return as_quart(await service_of().inference.answer(found, headers, body))
+    return as_quart(await service_of().inference.answer(Request(found, headers, body)))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
+
+from msgspec.structs import replace
 
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
 from service.protocol.infer import Encoded

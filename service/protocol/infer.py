@@ -1,14 +1,16 @@
-"""The forms in which a request and an answer pass between a protocol and the engine."""
+"""The forms in which a request and an answer pass between a protocol and the engine.
+
+Structs rather than dataclasses, since two are made for each request: a frozen dataclass takes ten times as long to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from models.tensor import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Infer:
+class Infer(msgspec.Struct, frozen=True, gc=False):
     """A decoded request whose tensors fit the model.
 
     ``outputs`` names what to compute, in the order asked. ``timeout_s`` is the caller's own limit, ``priority`` 0 (the
@@ -24,8 +26,7 @@ class Infer:
     form: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A response's body, with the headers that only the protocol knows."""
 
     body: bytes

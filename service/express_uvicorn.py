@@ -1,0 +1,209 @@
+"""The express lane at the depth of uvicorn's HTTP protocol: no ASGI task, one write, completion by callback.
+
+An ASGI request costs uvicorn some 40 us before an app has said a word: a task, two writes, a regular expression over every header.
+A subclass of its httptools protocol takes an inference request as soon as its headers are parsed, gives it to the engine when its
+body is whole, and writes the answer when the engine's future is done.
+
+It takes only the plain case: HTTP/1.1, a body of known length that fits one buffer, nothing before it unanswered on the
+connection, a peer that reads. Every other request goes to the base class and so to the ASGI form of the lane, which gives the
+same answers. Keep-alive, pipelining behind a taken request, and the graceful shutdown stay the base class's own: a taken request
+stands in ``self.cycle`` as one of its cycles would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from batching import Answer
+from service.context import Service
+from service.inference import LARGE, Request, is_small
+from service.response import Header, Response, failed
+from service.routing import Target, target
+
+log = logging.getLogger("tureen.express")
+
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+#: Any of these makes a request more than the lane understands.
+LEAVE = frozenset({b"origin", b"transfer-encoding", b"expect", b"upgrade"})
+
+
+class _Unheard:
+    """Nobody waits for a taken request's messages; the base class tells of them all the same."""
+
+    def set(self) -> None:
+        """Nothing."""
+
+
+class Exchange(RequestResponseCycle):
+    """A taken request, as far as the base class has to know it: it fills the body and marks the disconnection."""
+
+    def __init__(self, target: Target, headers: dict[bytes, bytes], keep_alive: bool) -> None:
+        self.target = target
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _UNHEARD
+        self.pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
+
+
+_UNHEARD: Any = _Unheard()
+
+
+def express_protocol(service: Service) -> type[HttpToolsProtocol]:
+    """The protocol class for ``uvicorn.Config(http=...)``."""
+
+    class ServiceProtocol(ExpressProtocol):
+        def __init__(
+            self,
+            config: Config,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            self.service = service
+
+    return ServiceProtocol
+
+
+class ExpressProtocol(HttpToolsProtocol):
+    """One connection. ``service`` is set by ``express_protocol``."""
+
+    service: Service
+    taken: Exchange | None = None
+
+    # -- what the parser tells -----------------------------------------------------------------------------------------------
+
+    def on_headers_complete(self) -> None:
+        """Takes the request if it is a plain one."""
+        exchange = self._take()
+        if exchange is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = self.taken = exchange
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body, which the length given before bounds."""
+        if type(self.cycle) is Exchange:
+            self.cycle.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        cycle = self.cycle
+        if type(cycle) is Exchange and cycle.more_body:
+            cycle.more_body = False
+            self._begin(cycle)
+        else:
+            super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left: what it waited for is withdrawn from the batch."""
+        super().connection_lost(exc)
+        taken = self.taken
+        if taken is not None and not taken.response_complete:
+            taken.disconnected = True  # the base class knows only of the last of several pipelined requests
+            if taken.pending is not None:
+                taken.pending.cancel()
+
+    # -- the exchange --------------------------------------------------------------------------------------------------------
+
+    def _take(self) -> Exchange | None:
+        if self.parser.get_method() != b"POST" or not self.service.express:
+            return None
+        found = _target(self.url)
+        if found is None or (self.cycle is not None and not self.cycle.response_complete):
+            return None
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or int(length) > min(HIGH_WATER_LIMIT, self.service.config.limits.body_bytes):
+            return None
+        if not LEAVE.isdisjoint(headers) or self.flow.write_paused or self.parser.get_http_version() != "1.1":
+            return None
+        return Exchange(found, headers, self.parser.should_keep_alive())
+
+    def _begin(self, exchange: Exchange) -> None:
+        inference = self.service.inference
+        request = Request(exchange.target, exchange.headers, bytes(exchange.body))
+        if not is_small(request):
+            exchange.pending = self.loop.create_task(self._answer_slowly(exchange, request))
+            return
+        try:
+            future = inference.submit(request)
+        except Exception as error:
+            self._write(exchange, failed(error, request.id))
+            return
+        exchange.pending = future
+        future.add_done_callback(lambda done: self._finish(exchange, request, done))
+
+    def _finish(self, exchange: Exchange, request: Request, done: asyncio.Future[Answer]) -> None:
+        if done.cancelled() or exchange.disconnected:
+            if not done.cancelled():
+                done.exception()
+            return
+        try:
+            answer = done.result()
+            if answer.nbytes > LARGE:
+                exchange.pending = self.loop.create_task(self._respond_slowly(exchange, request, answer))
+                return
+            response = self.service.inference.respond(request, answer)
+        except Exception as error:
+            response = failed(error, request.id)
+        self._write(exchange, response)
+
+    async def _answer_slowly(self, exchange: Exchange, request: Request) -> None:
+        self._write(exchange, await self.service.inference.answer(request))
+
+    async def _respond_slowly(self, exchange: Exchange, request: Request, answer: Answer) -> None:
+        pool = self.service.engine.pool
+        try:
+            response = await self.loop.run_in_executor(pool, self.service.inference.respond, request, answer)
+        except Exception as error:
+            response = failed(error, request.id)
+        self._write(exchange, response)
+
+    def _write(self, exchange: Exchange, response: Response) -> None:
+        """Head and body in one write; then the connection goes on as after any response."""
+        if exchange.disconnected or self.transport.is_closing():
+            return
+        parts = [STATUS_LINES[response.status], _lines(self.server_state.default_headers)]
+        for name, value in response.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n")
+        parts.append(response.body)
+        self.transport.write(b"".join(parts))
+        exchange.response_complete = True
+        exchange.pending = None
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+
+@lru_cache(maxsize=4096)
+def _target(url: bytes) -> Target | None:
+    """Whom a request line asks; None where the path needs more reading than that."""
+    return target(url.decode("ascii")) if url.isascii() and b"%" not in url else None
+
+
+_default: tuple[list[Header], bytes] = ([], b"")
+
+
+def _lines(headers: list[Header]) -> bytes:
+    """The server's own headers as written; uvicorn makes a new list of them each second, for the date."""
+    global _default
+    if headers is not _default[0]:
+        _default = (headers, b"".join(b"%s: %s\r\n" % header for header in headers))
+    return _default[1]
