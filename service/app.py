@@ -27,6 +27,7 @@ from service.engine import Engine
 from service.express import ExpressLane
 from service.hooks import request_hooks
 from service.inference import Inference
+from service.mount import beneath_mounts
 
 log = logging.getLogger("tureen.app")
 
@@ -45,11 +46,14 @@ def create_app(config: Config) -> Quart:
     answer_faults(app)
     if config.cors.allow_origins:
         quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
-    ours = request_hooks(app)
+    blueprints = [blueprint.name for blueprint in BLUEPRINTS]
+    ours = request_hooks(app, blueprints)
+    lane = ExpressLane(app.asgi_app, service.inference, lambda: service.express)
 
     @app.before_serving
     async def start() -> None:
-        service.express = request_hooks(app) <= ours
+        service.express = request_hooks(app, blueprints) <= ours
+        service.first = service.express and beneath_mounts(app.asgi_app) is lane
         if not service.express:
             log.warning("the app has request hooks of its own, so inference requests go through Quart, which is slower")
         service.loading = asyncio.get_running_loop().create_task(engine.start())
@@ -61,7 +65,7 @@ def create_app(config: Config) -> Quart:
             await service.loading
         await engine.close()
 
-    app.asgi_app = ExpressLane(app.asgi_app, service.inference, lambda: service.express)  # type: ignore[method-assign]
+    app.asgi_app = lane  # type: ignore[method-assign]
     return app
 
 

@@ -17,7 +17,8 @@ EXTENSION = "tureen"
 @dataclass(slots=True)
 class Service:
     """One app's configuration, engine and way of answering. ``started``: the app is served, and
-    ``loading`` its models. ``express``: whether the express lane may take requests."""
+    ``loading`` its models. ``express``: whether the express lane may take requests; ``first``: whether nothing
+    of the user's stands in front of it either, so that a server may take them before the app sees them."""
 
     config: Config
     engine: Engine
@@ -25,6 +26,7 @@ class Service:
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True
+    first: bool = False
 
 
 def service_of(app: Quart | None = None) -> Service:

@@ -122,7 +122,7 @@ class ExpressProtocol(HttpToolsProtocol):
     # -- the exchange --------------------------------------------------------------------------------------------------------
 
     def _take(self) -> Exchange | None:
-        if self.parser.get_method() != b"POST" or not self.service.express:
+        if self.parser.get_method() != b"POST" or not self.service.first:
             return None
         found = _target(self.url)
         if found is None or (self.cycle is not None and not self.cycle.response_complete):

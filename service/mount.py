@@ -75,7 +75,7 @@ class Mounts:
     """Passes what lies below a mounted path to the app that is mounted there, and everything else to ``app``."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        self.app = app
         self._mounted: list[Mounted] = []
 
     def add(self, mounted: Mounted) -> None:
@@ -97,7 +97,12 @@ class Mounts:
                     below = {**scope, "root_path": root + mounted.path, "path": root + inside}
                     await mounted.app(cast(Scope, below), receive, send)
                     return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
+
+
+def beneath_mounts(front: object) -> object:
+    """What an app's requests come to that no mount takes."""
+    return front.app if isinstance(front, Mounts) else front
 
 
 class _Explained:
