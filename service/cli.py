@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -132,13 +132,15 @@ def _extend(app: Quart, name: str | None) -> None:
     module_name, _, function_name = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
-        extend: Callable[[Quart], object] = getattr(importlib.import_module(module_name), function_name)
+        module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != module_name:
-            raise
-        raise ConfigError(f"--app {name}: there is no module {module_name!r}") from error
-    except AttributeError as error:
-        raise ConfigError(f"--app {name}: module {module_name!r} has no {function_name!r}") from error
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and what it imports is not
+        raise ConfigError(f"--app {name}: there is no module {error.name!r}; it is looked for in the working directory") from error
+    extend = getattr(module, function_name, None)
+    if not callable(extend) or inspect.iscoroutinefunction(extend):
+        kind = "async" if callable(extend) else "no function" if extend is None else "not callable"
+        raise ConfigError(f"--app {name}: {function_name} is {kind} in {module_name}; expected a plain function that takes the app")
     extend(app)
 
 
