@@ -52,7 +52,7 @@ class ExpressLane:
             return
         if isinstance(body, Response):
             if scope["http_version"] in ("1.0", "1.1"):  # the rest of the body is not read
-                body.headers.append((b"connection", b"close"))
+                body.lines += b"connection: close\r\n"
             response = body
         else:
             task = self._watch.enter(receive)

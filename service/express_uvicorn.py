@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from batching import Answer
 from service.context import Service
 from service.inference import LARGE, Request, is_small
-from service.response import Header, Response, failed
+from service.response import Header, Response, failed, lines
 from service.routing import Target, target
 
 log = logging.getLogger("tureen.express")
@@ -83,6 +83,8 @@ class ExpressProtocol(HttpToolsProtocol):
 
     service: Service
     taken: Exchange | None = None
+    idle_since: float | None = None
+    idle_timer: asyncio.TimerHandle | None = None
 
     # -- what the parser tells -----------------------------------------------------------------------------------------------
 
@@ -113,6 +115,8 @@ class ExpressProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: what it waited for is withdrawn from the batch."""
         super().connection_lost(exc)
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
         taken = self.taken
         if taken is not None and not taken.response_complete:
             taken.disconnected = True  # the base class knows only of the last of several pipelined requests
@@ -179,17 +183,47 @@ class ExpressProtocol(HttpToolsProtocol):
         """Head and body in one write; then the connection goes on as after any response."""
         if exchange.disconnected or self.transport.is_closing():
             return
-        parts = [STATUS_LINES[response.status], _lines(self.server_state.default_headers)]
-        for name, value in response.headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(response.body)
-        self.transport.write(b"".join(parts))
+        end = b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n"
+        own = _lines(self.server_state.default_headers)
+        self.transport.write(b"".join((STATUS_LINES[response.status], own, response.lines, end, response.body)))
         exchange.response_complete = True
         exchange.pending = None
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    # -- the keep-alive timeout ----------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """The connection is idle, or goes on with what was pipelined.
+
+        The base class makes and cancels a timer for every request; here one timer a connection looks when it rings how long ago
+        the last response was.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self.idle_since = self.loop.time()
+        if self.idle_timer is None:
+            self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+
+    def _look_whether_idle(self) -> None:
+        self.idle_timer = None
+        if self.transport.is_closing() or self.idle_since is None:
+            return  # the next response sets the timer again
+        left = self.idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.idle_timer = self.loop.call_later(left, self._look_whether_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self.idle_since = None
 
 
 @lru_cache(maxsize=4096)
@@ -205,5 +239,5 @@ def _lines(headers: list[Header]) -> bytes:
     """The server's own headers as written; uvicorn makes a new list of them each second, for the date."""
     global _default
     if headers is not _default[0]:
-        _default = (headers, b"".join(b"%s: %s\r\n" % header for header in headers))
+        _default = (headers, lines(headers))
     return _default[1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
@@ -19,7 +18,8 @@ from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
-from service.response import Header, Response, failed, request_id
+from service.response import Response, failed, request_id
+from service.response import lines as header_lines
 from service.routing import Target
 
 Headers = Mapping[bytes, bytes]
@@ -32,20 +32,20 @@ LARGE = 128 * 1024
 CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
 
 
-@dataclass(slots=True)
 class Request:
     """One inference request on its way; the headers' names are lower case, ``served`` and ``infer`` are known once submitted."""
 
-    target: Target
-    headers: Headers
-    body: bytes
-    id: str = field(init=False)
-    started: float = field(default_factory=perf_counter)
-    served: Served = field(init=False)
-    infer: Infer = field(init=False)
+    __slots__ = ("body", "headers", "id", "infer", "served", "started", "target")
 
-    def __post_init__(self) -> None:
-        self.id = request_id(self.headers.get(b"x-request-id"))
+    infer: Infer
+    served: Served
+
+    def __init__(self, target: Target, headers: Headers, body: bytes) -> None:
+        self.started = perf_counter()
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.id = request_id(headers.get(b"x-request-id"))
 
 
 class Inference:
@@ -116,22 +116,28 @@ def is_small(request: Request) -> bool:
 
 
 def _answered(request: Request, encoded: Encoded, answer: Answer) -> Response:
-    headers: list[Header] = [
-        (b"content-type", encoded.content_type),
-        (b"content-length", b"%d" % len(encoded.body)),
-        (b"x-request-id", request.id.encode("ascii")),
-        (b"x-model-version", request.served.version.encode("ascii")),
-        (
-            b"server-timing",
-            b'queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"'
-            % (1e3 * answer.queue_s, 1e3 * answer.call_s, 1e3 * (perf_counter() - request.started), answer.batch_rows),
-        ),
-        *encoded.headers,
-    ]
+    lines = (
+        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-model-version: %b\r\n"
+        b'server-timing: queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"\r\n'
+    ) % (
+        encoded.content_type,
+        len(encoded.body),
+        request.id.encode("ascii"),
+        request.served.version.encode("ascii"),
+        1e3 * answer.queue_s,
+        1e3 * answer.call_s,
+        1e3 * (perf_counter() - request.started),
+        answer.batch_rows,
+    )
+    if encoded.headers:
+        lines += header_lines(encoded.headers)
     if request.headers.get(b"x-explain") == b"batch":
-        told = f"closed={answer.reason}, rows={answer.batch_rows}, waited_ms={1e3 * answer.queue_s:.3f}"
-        headers.append((b"x-explain", told.encode("ascii")))
-    return Response(200, encoded.body, headers)
+        lines += b"x-explain: closed=%b, rows=%d, waited_ms=%.3f\r\n" % (
+            answer.reason.encode("ascii"),
+            answer.batch_rows,
+            1e3 * answer.queue_s,
+        )
+    return Response(200, encoded.body, lines)
 
 
 def _check_content_type(given: bytes) -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -28,11 +28,22 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Response:
-    """A whole response; header names are lower case, and Content-Length is among them."""
+    """A whole response. ``lines`` are its header lines as HTTP/1.1 writes them, names in lower case, Content-Length among them."""
 
     status: int
     body: bytes
-    headers: list[Header]
+    lines: bytes
+
+    @property
+    def headers(self) -> list[Header]:
+        """The same header lines as ASGI wants them."""
+        pairs = [line.partition(b": ") for line in self.lines.split(b"\r\n")[:-1]]
+        return [(name, value) for name, _, value in pairs]
+
+
+def lines(headers: Iterable[Header]) -> bytes:
+    """Header lines."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def request_id(given: bytes | None) -> str:
@@ -61,11 +72,8 @@ def explained(found: Failure, name: str) -> Response:
 def response(status: int, content: object, name: str, headers: tuple[Header, ...] = ()) -> Response:
     """A response whose body is ``content`` as JSON."""
     body = _encode(content)
-    return Response(
-        status,
-        body,
-        [JSON, (b"content-length", b"%d" % len(body)), (b"x-request-id", name.encode("latin-1")), *headers],
-    )
+    length = (b"content-length", b"%d" % len(body))
+    return Response(status, body, lines((JSON, length, (b"x-request-id", name.encode("latin-1")), *headers)))
 
 
 def _told(problem: Problem) -> Mapping[str, str]:

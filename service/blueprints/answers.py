@@ -8,7 +8,7 @@ from quart import request
 from service.context import service_of
 from service.inference import Request
 from service.protocol.infer import Encoded
-from service.response import Header, Response, request_id, response
+from service.response import Header, Response, lines, request_id, response
 from service.routing import target
 
 
@@ -30,7 +30,7 @@ def answer_encoded(encoded: Encoded) -> quart.Response:
     """An answer whose body a protocol has written."""
     length = (b"content-length", b"%d" % len(encoded.body))
     headers = [(b"content-type", encoded.content_type), length, (b"x-request-id", name().encode("latin-1"))]
-    return as_quart(Response(200, encoded.body, [*headers, *encoded.headers]))
+    return as_quart(Response(200, encoded.body, lines((*headers, *encoded.headers))))
 
 
 def as_quart(ours: Response) -> quart.Response:
