@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,11 @@ from models.zoo.demo import build
 from models.zoo.trained import Progress, Trained
 
 Making = tuple[Path, list[Trained], list[Progress]]
+
+
+def pytest_sessionstart() -> None:
+    """Says that there is no event loop: asked for one, asyncio would make it, and pytest-asyncio, which asks, never closes it."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
