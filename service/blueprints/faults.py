@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import quart
 from quart import Quart, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest as Malformed
+from werkzeug.exceptions import BadRequestKeyError, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from service.blueprints import answers
 from service.context import service_of
-from service.errors import BodyTooLarge, UnknownPath
+from service.errors import BadRequest, BodyTooLarge, UnknownPath
 from service.errors import MethodNotAllowed as NotAllowed
 from service.failures import Failure, failure
 from service.response import explained, failed
@@ -41,7 +44,11 @@ def _failure_of(error: HTTPException) -> Failure:
         case RequestEntityTooLarge():
             limit = service_of().config.limits.body_bytes
             return failure(BodyTooLarge(f"the body is over the limit of {limit} bytes; send fewer rows a request"))
+        case BadRequestKeyError(args=(field, *_)):
+            return failure(BadRequest(f"the request has no field {str(field)[:80]!r}; send it"))
+        case Malformed() if isinstance(error.__context__, ValueError):  # a route asked Quart for the body's JSON
+            return failure(BadRequest(f"the body is not JSON: {error.__context__}"))
         case _:
             status = error.code or 500
-            code = (error.name or "error").lower().replace(" ", "_")
+            code = re.sub(r"[^a-z]+", "_", (error.name or "error").lower().replace("'", ""))
             return Failure(status, code, error.description or error.name or "the request failed")
