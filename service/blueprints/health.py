@@ -29,3 +29,9 @@ async def ready() -> quart.Response:
 async def healthz() -> quart.Response:
     """The usual name of ``live``."""
     return answer({"status": "ok"})
+
+
+@health.get("/")
+async def alive() -> quart.Response:
+    """``live``, as KServe's V1 protocol asks for it."""
+    return answer({"status": "alive"})

@@ -27,7 +27,7 @@ async def status(name: str, version: str | None = None, label: str | None = None
         return answer_encoded(protocol.status([(served.version, "READY", "")]))
     engine.registry.require(name)
     entries = [entry for entry in engine.registry.index() if entry.name == name and entry.version is not None]
-    return answer_encoded(protocol.status((str(entry.version), entry.state, entry.reason) for entry in entries))
+    return answer_encoded(protocol.status(((str(entry.version), entry.state, entry.reason) for entry in entries), name))
 
 
 @tfserving.get("/<model:name>/metadata")

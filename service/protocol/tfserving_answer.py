@@ -42,22 +42,21 @@ def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str)
     return Encoded((b'{"predictions":' if row else b'{"outputs":') + text + b"}")
 
 
-def status(versions: Iterable[tuple[str, str, str]]) -> Encoded:
-    """The answer to `GET /v1/models/M`, for (version, state of the repository index, reason), newest first."""
-    return Encoded(
-        orjson.dumps(
-            {
-                "model_version_status": [
-                    {
-                        "version": version,
-                        "state": _STATES[state],
-                        "status": {"error_code": "OK" if not reason else "UNKNOWN", "error_message": reason},
-                    }
-                    for version, state, reason in sorted(versions, key=lambda each: int(each[0]), reverse=True)
-                ]
-            }
-        )
-    )
+def status(versions: Iterable[tuple[str, str, str]], model: str | None = None) -> Encoded:
+    """The answer to `GET /v1/models/M`, for (version, state of the repository index, reason), newest first.
+
+    With ``model``, its name, it also says whether the model would answer: KServe's V1 protocol asks that at the same path.
+    """
+    told = [
+        {
+            "version": version,
+            "state": _STATES[state],
+            "status": {"error_code": "OK" if not reason else "UNKNOWN", "error_message": reason},
+        }
+        for version, state, reason in sorted(versions, key=lambda each: int(each[0]), reverse=True)
+    ]
+    named = {} if model is None else {"name": model, "ready": any(each["state"] == _STATES["READY"] for each in told)}
+    return Encoded(orjson.dumps({**named, "model_version_status": told}))
 
 
 def metadata(model: str, version: str, signature: Signature) -> Encoded:
