@@ -1,0 +1,92 @@
+"""What is measured while serving."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batching.pace import COMPANY, REST, Pace
+
+measurements = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10), st.integers(0, 50)), min_size=1)
+
+
+def test_before_any_call_calls_take_no_time_and_nobody_is_expected() -> None:
+    assert (Pace().call_s(1), Pace().gap_s, Pace().slowest_s) == (0, math.inf, 0)
+
+
+def test_the_time_of_a_call_is_that_of_its_own_size_class() -> None:
+    pace = Pace()
+    pace.called(1, 0.001, 0)
+    pace.called(64, 0.5, 0)
+    assert pace.call_s(1) == 0.001
+    assert [pace.call_s(rows) for rows in (33, 48, 64)] == [0.5] * 3
+
+
+def test_a_size_never_measured_is_taken_for_the_nearest_and_of_two_for_the_larger() -> None:
+    pace = Pace()
+    pace.called(1, 0.001, 0)
+    pace.called(16, 0.5, 0)
+    assert [pace.call_s(rows) for rows in (2, 4, 8, 500)] == [0.001, 0.5, 0.5, 0.5]
+
+
+@given(measurements, st.integers(1, 500))
+def test_a_calls_time_lies_between_those_measured(measured: list[tuple[int, float, int]], rows: int) -> None:
+    pace = Pace()
+    for call in measured:
+        pace.called(*call)
+    seconds = [seconds for _, seconds, _ in measured]
+    assert min(seconds) - 1e-9 <= pace.call_s(rows) <= pace.slowest_s <= max(seconds) + 1e-9
+
+
+@given(measurements)
+def test_gaps_are_never_negative_nor_undefined(measured: list[tuple[int, float, int]]) -> None:
+    pace = Pace()
+    for call in measured:
+        pace.called(*call)
+    assert pace.gap_s >= 0
+
+
+def test_a_steady_stream_is_measured_rightly_whatever_the_clocks_steps() -> None:
+    # 1000 arrivals a second, calls of 0.5 ms, on a clock of 1 ms: every second call seems to take no time at all.
+    pace = Pace()
+    for turn in range(500):
+        pace.called(1, 0.001 * (turn % 2), turn % 2)
+    assert pace.gap_s == pytest.approx(0.001)
+
+
+def test_without_arrivals_during_calls_there_is_no_rest() -> None:
+    pace = Pace()
+    pace.called(1, 0.1, 0)
+    pace.started(1, 50.0, 1)
+    assert pace.rested == pytest.approx(50.1)
+
+
+@pytest.mark.parametrize(("slots", "rested"), [(1, 50 + 0.1 * (1 + REST)), (2, 50 + 0.1 * (1 + REST) / 2)])
+def test_under_load_the_slots_rest_as_long_as_they_worked(slots: int, rested: float) -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.called(1, 0.1, int(2 * COMPANY))
+    pace.started(1, 50.0, slots)
+    assert pace.rested == pytest.approx(rested)
+
+
+def test_calls_on_several_slots_rest_together_and_a_long_overload_leaves_one_rest() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.called(1, 0.1, int(2 * COMPANY))
+    for _ in range(100):
+        pace.started(1, 50.0, 2)
+    assert pace.rested == pytest.approx(50 + 0.1 * (1 + REST))
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 1)), min_size=1), st.integers(1, 8))
+def test_a_rest_is_never_longer_than_twice_the_slowest_call(starts: list[tuple[int, float]], slots: int) -> None:
+    pace, now = Pace(), 0.0
+    for rows, seconds in starts:
+        now += seconds
+        pace.started(rows, now, slots)
+        assert now <= pace.rested <= now + pace.slowest_s * (1 + REST)
+        pace.called(rows, seconds, 3)
