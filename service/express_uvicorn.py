@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 
 from batching import Answer
 from service.context import Service
+from service.heads import END, Head, Heads
 from service.inference import LARGE, Request, is_small
 from service.response import Header, Response, failed, lines
 from service.routing import Target, target
@@ -43,26 +44,26 @@ class _Unheard:
         """Nothing."""
 
 
+_UNHEARD: Any = _Unheard()
+
+
 class Exchange(RequestResponseCycle):
     """A taken request, as far as the base class has to know it: it fills the body and marks the disconnection."""
 
-    def __init__(self, target: Target, headers: dict[bytes, bytes], keep_alive: bool) -> None:
-        self.target = target
-        self.headers = headers
+    more_body = True
+    disconnected = False
+    response_complete = False
+    message_event = _UNHEARD
+    pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
+
+    def __init__(self, head: Head, keep_alive: bool = True) -> None:
+        self.head = head
         self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
-        self.message_event = _UNHEARD
-        self.pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
-
-
-_UNHEARD: Any = _Unheard()
 
 
 def express_protocol(service: Service) -> type[HttpToolsProtocol]:
     """The protocol class for ``uvicorn.Config(http=...)``."""
+    heads = Heads()
 
     class ServiceProtocol(ExpressProtocol):
         def __init__(
@@ -74,19 +75,48 @@ def express_protocol(service: Service) -> type[HttpToolsProtocol]:
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self.service = service
+            self.heads = heads
+            self.longest = min(HIGH_WATER_LIMIT, service.config.limits.body_bytes)
 
     return ServiceProtocol
 
 
 class ExpressProtocol(HttpToolsProtocol):
-    """One connection. ``service`` is set by ``express_protocol``."""
+    """One connection. ``express_protocol`` sets the service, the heads known to all connections, and the longest body taken."""
 
     service: Service
+    heads: Heads
+    longest: int
     taken: Exchange | None = None
+    between: bool = True
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
 
-    # -- what the parser tells -----------------------------------------------------------------------------------------------
+    # -- what the socket and the parser tell -----------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """A whole request whose head is known is taken at once; everything else is parsed."""
+        if not self.between or (self.cycle is not None and not self.cycle.response_complete):
+            super().data_received(data)
+            return
+        end = data.find(END) + len(END)
+        head = self.heads.get(data[:end])
+        if head is not None and len(data) == end + head.length and not self.flow.write_paused and self.service.first:
+            self.idle_since = None
+            self.cycle = self.taken = exchange = Exchange(head)
+            exchange.more_body = False
+            self._begin(exchange, data[end:])
+            return
+        before = self.taken
+        super().data_received(data)
+        taken = self.taken
+        if taken is not None and taken is not before and taken.keep_alive and self.between and len(data) == end + taken.head.length:
+            self.heads.learn(data[:end], taken.head)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.between = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Takes the request if it is a plain one."""
@@ -94,21 +124,16 @@ class ExpressProtocol(HttpToolsProtocol):
         if exchange is None:
             super().on_headers_complete()
         else:
+            exchange.body = bytearray()
             self.cycle = self.taken = exchange
-
-    def on_body(self, body: bytes) -> None:
-        """Part of a body, which the length given before bounds."""
-        if type(self.cycle) is Exchange:
-            self.cycle.body += body
-        else:
-            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self.between = True
         cycle = self.cycle
         if type(cycle) is Exchange and cycle.more_body:
             cycle.more_body = False
-            self._begin(cycle)
+            self._begin(cycle, bytes(cycle.body))
         else:
             super().on_message_complete()
 
@@ -133,15 +158,15 @@ class ExpressProtocol(HttpToolsProtocol):
             return None
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
-        if not length.isdigit() or int(length) > min(HIGH_WATER_LIMIT, self.service.config.limits.body_bytes):
+        if not length.isdigit() or int(length) > self.longest:
             return None
         if not LEAVE.isdisjoint(headers) or self.flow.write_paused or self.parser.get_http_version() != "1.1":
             return None
-        return Exchange(found, headers, self.parser.should_keep_alive())
+        return Exchange(Head(found, headers, int(length)), self.parser.should_keep_alive())
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: Exchange, body: bytes) -> None:
         inference = self.service.inference
-        request = Request(exchange.target, exchange.headers, bytes(exchange.body))
+        request = Request(exchange.head.target, exchange.head.headers, body)
         if not is_small(request):
             exchange.pending = self.loop.create_task(self._answer_slowly(exchange, request))
             return
