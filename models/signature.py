@@ -28,6 +28,8 @@ class Signature:
     batched: bool = True
     by_name: Mapping[str, TensorSpec] = field(init=False, repr=False, compare=False)
     output_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    #: What a protocol has worked out for this signature once, by the protocol's own key.
+    prepared: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _taken: Mapping[str, frozenset[np.dtype[Any]]] = field(init=False, repr=False, compare=False)
     _quick: _Quick | None = field(init=False, repr=False, compare=False)
 

@@ -100,7 +100,7 @@ def clip(value: object) -> str:
 _SPELLED = {"nan": b'"NaN"', "inf": b'"Infinity"', "-inf": b'"-Infinity"'}
 
 
-def _element(datatype: str, non_finite: bool) -> Any:
+def element(datatype: str, non_finite: bool = False) -> Any:
     if datatype == "BOOL":
         return bool
     if datatype == "BYTES":
@@ -115,7 +115,7 @@ def _element(datatype: str, non_finite: bool) -> Any:
 
 @cache
 def _decoder(datatype: str, depth: int, non_finite: bool) -> msgspec.json.Decoder[Any]:
-    nest: Any = _element(datatype, non_finite)
+    nest: Any = element(datatype, non_finite)
     for _ in range(depth):
         nest = GenericAlias(list, nest)
     return msgspec.json.Decoder(nest)

@@ -21,6 +21,7 @@ from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, to_array
 from service.protocol.oip_answer import Form, encode
+from service.protocol.oip_single import KEY, prepare
 
 __all__ = ["decode", "encode"]
 
@@ -79,6 +80,10 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None) 
 
     Raises BadRequest for what is not the protocol, InvalidInput for tensors that are not the model's.
     """
+    if header_length is None:
+        single = signature.prepared.get(KEY) or prepare(signature)
+        if single.decoder is not None and (infer := single.decode(body)) is not None:
+            return infer
     end = len(body)
     if header_length is not None:
         end = _header_length(header_length, len(body))
