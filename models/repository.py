@@ -180,7 +180,7 @@ def _scan_version(model: str, directory: Path) -> VersionEntry:
     try:
         found = [name for name in PLATFORMS if os.path.lexists(directory / name)]
         if len(found) != 1:
-            came = f"has {' and '.join(found)}" if found else "has none of them"
+            came = f"has {' and '.join(found)}" if found else "has no model file"
             return VersionEntry(version, None, f"{where} {came}; expected exactly one of {_ONE_OF}")
         stamp = tuple(sorted(_stamps(directory, directory)))
     except _Refused as refused:

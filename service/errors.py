@@ -48,6 +48,12 @@ class NotFinite(ServiceError):
 class BodyTooLarge(ServiceError):
     """The body, inflated or not, is over its limit."""
 
+    @classmethod
+    def over(cls, limit: int, length: int | None = None) -> BodyTooLarge:
+        """A body over that limit of bytes; its ``length`` where the request said it."""
+        came = "is" if length is None else f"has {length} bytes,"
+        return cls(f"the body {came} over the limit of {limit} bytes; send fewer rows a request")
+
 
 class UnsupportedMedia(ServiceError):
     """The content type or encoding is not one that we take."""

@@ -87,7 +87,8 @@ class Inference:
 
     def too_large(self, headers: Headers) -> Response:
         """The response to a body over the limit."""
-        error = BodyTooLarge(f"the body is over the limit of {self.limits.body_bytes} bytes; send fewer rows a request")
+        given = headers.get(b"content-length", b"")
+        error = BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None)
         return failed(error, request_id(headers.get(b"x-request-id")))
 
     def _find(self, request: Request) -> None:

@@ -14,6 +14,7 @@ from service.context import service_of
 from service.errors import BadRequest, BodyTooLarge, UnknownPath
 from service.errors import MethodNotAllowed as NotAllowed
 from service.failures import Failure, failure
+from service.protocol.json_data import clip
 from service.response import explained, failed
 
 
@@ -37,13 +38,16 @@ def answer_faults(app: Quart) -> None:
 def _failure_of(error: HTTPException) -> Failure:
     match error:
         case NotFound():
-            return failure(UnknownPath(f"there is nothing at {request.path[:200]!r}; GET /v2 names what is served"))
+            answers_at = (
+                "models answer at /v2/models/NAME/infer and /v1/models/NAME:predict, NAME being letters, digits, '.', '_', '-'"
+            )
+            return failure(UnknownPath(f"there is nothing at {clip(request.path)!r}; {answers_at}"))
         case MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
             return failure(NotAllowed(f"{request.method} is not taken here; expected {allow}", allow))
         case RequestEntityTooLarge():
             limit = service_of().config.limits.body_bytes
-            return failure(BodyTooLarge(f"the body is over the limit of {limit} bytes; send fewer rows a request"))
+            return failure(BodyTooLarge.over(limit, request.content_length))
         case BadRequestKeyError(args=(field, *_)):
             return failure(BadRequest(f"the request has no field {str(field)[:80]!r}; send it"))
         case Malformed() if isinstance(error.__context__, ValueError):  # a route asked Quart for the body's JSON

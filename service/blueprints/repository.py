@@ -42,6 +42,9 @@ async def load(name: str) -> quart.Response:
                 "files are not taken in a load; put them into the repository and load the model",
                 Problem(f"parameters.{parameter}", "files are not taken"),
             )
+        if parameter != "config":
+            problem = Problem(f"parameters.{parameter[:80]}", "a load has no such parameter", "config", parameter[:80])
+            raise BadRequest(f"{problem}", problem)
     await service_of().engine.load(name, config)
     return answer({})
 

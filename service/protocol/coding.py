@@ -55,9 +55,16 @@ def inflate(body: bytes, encoding: str | None, limit: int) -> bytes:
             layers.append(decoder)
     if len(layers) > _MAX_LAYERS:
         raise UnsupportedMedia(f"Content-Encoding names {len(layers)} codings; send at most {_MAX_LAYERS}, one upon the other.")
-    for decoder in reversed(layers):
-        body = decoder(body, limit)
+    try:
+        for decoder in reversed(layers):
+            body = decoder(body, limit)
+    except _TooLarge:
+        raise BodyTooLarge(f"The body inflates to more than the limit of {limit} bytes; send fewer rows a request.") from None
     return body
+
+
+class _TooLarge(Exception):
+    """There is more to come than there is room for."""
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
@@ -100,7 +107,7 @@ def _inflate_one(view: memoryview, wbits: int, limit: int, parts: list[bytes]) -
             start += len(data)
             part = stream.decompress(data, limit + 1)
             if len(part) > limit:
-                raise BodyTooLarge("The request's body inflates to more than the server takes; send fewer rows a request.")
+                raise _TooLarge
             limit -= len(part)
             if part:
                 parts.append(part)

@@ -29,7 +29,7 @@ _MOST_DIMS = 64  # what numpy can hold
 _LONGEST = 60  # characters of a caller's text that an error repeats
 _OPENING = re.compile(rb"[\s\[]*")
 _WHERE = re.compile(r" - at `\$(?P<where>.*)`$", re.DOTALL)
-_INDEX = re.compile(r"\[(\d+)\]")
+_STEP = re.compile(r"\[(\d+|\.\.\.)\]|([^.\[\]]+)")
 
 
 def to_array(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None, path: str, *, non_finite: bool = False) -> Array:
@@ -89,6 +89,22 @@ def shaped(array: Array, shape: Sequence[int], path: str) -> Array:
         raise InvalidInput(
             Problem(path, "no array can have this shape", f"at most {_MOST_DIMS} dims and 2**63 bytes", clip(shape))
         ) from None
+
+
+def found_at(raw: msgspec.Raw | bytes, where: str) -> str:
+    """What stands at that place, such as `inputs[0].shape`, of a JSON text, clipped; nothing where that cannot be told."""
+    found = bytes(raw)
+    try:
+        for index, key in _STEP.findall(where):
+            if index == "...":  # the parser does not say which of an object's keys
+                return ""
+            if index:
+                found = bytes(msgspec.json.decode(found, type=list[msgspec.Raw])[int(index)])
+            else:
+                found = bytes(msgspec.json.decode(found, type=dict[str, msgspec.Raw])[key])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError):
+        return ""
+    return clip(found.decode(errors="replace"))
 
 
 def clip(value: object) -> str:
@@ -203,10 +219,7 @@ def _refusal(error: Exception, raw: msgspec.Raw | bytes, datatype: str, path: st
         return BadRequest(f"{path} is not JSON in UTF-8: {error}")
     found = _WHERE.search(str(error))
     where = found["where"] if found else ""
-    got = bytes(raw)
-    for index in _INDEX.findall(where):
-        got = bytes(msgspec.json.decode(got, type=list[msgspec.Raw])[int(index)])
-    value = clip(got.decode(errors="replace"))
+    value = found_at(raw, where)
     if str(error).startswith("Expected `array`"):
         return InvalidInput(Problem(path + where, "not an array", "an array", value))
     return InvalidInput(Problem(path + where, f"not a value of {datatype}", _expected(datatype, non_finite), value))

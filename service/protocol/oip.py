@@ -19,7 +19,7 @@ from models.tensor import DTYPES, Array, TensorSpec
 from service.errors import BadRequest
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
-from service.protocol.json_data import clip, to_array
+from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.oip_answer import Form, encode
 from service.protocol.oip_single import KEY, prepare
 
@@ -92,7 +92,7 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None) 
     try:
         request = _REQUEST.decode(body if end == len(body) else body[:end])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error, body[:end]) from None
+        raise _malformed(error, body[:end], cut=end != len(body)) from None
     parameters = request.parameters or _NO_PARAMETERS
     try:
         inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None)
@@ -232,7 +232,7 @@ def _located(error: InvalidInput, tensors: Sequence[_Input]) -> InvalidInput:
     return InvalidInput(*problems)
 
 
-def _malformed(error: Exception, body: bytes) -> BadRequest:
+def _malformed(error: Exception, body: bytes, cut: bool) -> BadRequest:
     if not body.strip():
         return BadRequest('The body is empty; expected a JSON object with "inputs".')
     if isinstance(error, RecursionError):
@@ -240,7 +240,7 @@ def _malformed(error: Exception, body: bytes) -> BadRequest:
     if isinstance(error, UnicodeDecodeError):
         return BadRequest(f"The body is not UTF-8: {clip(error.reason)}.")
     if isinstance(error, msgspec.ValidationError):
-        return _misshapen(str(error))
+        return _misshapen(str(error), body)
     at = _BYTE.search(str(error))
     # A parser that stops inside the word points past its sign.
     if at and _NON_FINITE.search(body[max(0, int(at[1]) - 1) : int(at[1]) + 3]):
@@ -249,17 +249,25 @@ def _malformed(error: Exception, body: bytes) -> BadRequest:
             'or as the string "NaN" with the request\'s parameter "non_finite" set to "string".'
         )
     reason = str(error).removeprefix("JSON is malformed: ")
+    if reason.endswith("truncated"):
+        reason += f" after {len(body)} bytes" + ", where Inference-Header-Content-Length says that it ends" * cut
     hint = "; Inference-Header-Content-Length says where binary data begins" if reason.startswith("trailing") else ""
     return BadRequest(f"The body is not JSON: {reason}{hint}.")
 
 
-def _misshapen(message: str) -> BadRequest:
+def _misshapen(message: str, body: bytes) -> BadRequest:
     """What a typed decoder said of valid JSON, in the form of our own problems."""
     found = _WHERE.match(message)
     what, where = (found["what"], found["where"] or "") if found else (message, "")
-    sides = _EXPECTED.match(what.replace("`", ""))
-    if sides is None:
+    what = what.replace("`", "")
+    sides = _EXPECTED.match(what)
+    missing = what.removeprefix("Object missing required field ")
+    if missing != what:
+        problem = Problem(where or "body", "a field is missing", missing, found_at(body, where))
+    elif sides is None:
         problem = Problem(where or "body", clip(what[:1].lower() + what[1:]))
     else:
-        problem = Problem(where or "body", "not what the protocol has here", sides["expected"], sides["got"] or "")
+        problem = Problem(
+            where or "body", "not what the protocol has here", sides["expected"], sides["got"] or found_at(body, where)
+        )
     return BadRequest(f"The request is not the protocol's: {problem}.", problem)

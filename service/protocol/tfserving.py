@@ -24,11 +24,12 @@ from models.signature import Signature
 from models.tensor import Array, TensorSpec
 from service.errors import BadRequest
 from service.protocol.infer import Infer
-from service.protocol.json_data import clip, to_array
+from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.tfserving_answer import COLUMN, ROW, SIGNATURE, encode, metadata, status
 
 __all__ = ["decode", "encode", "metadata", "status"]
 
+_FORMS = "rows as instances, or whole tensors as inputs"
 _KEYS = ("instances", "inputs", "signature_name")
 _MOST_DIMS = 64  # what numpy can hold
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -138,7 +139,9 @@ def _tensors(raw: msgspec.Raw, signature: Signature) -> tuple[dict[str, Array], 
 def _only(signature: Signature, path: str) -> TensorSpec:
     if len(signature.inputs) != 1:
         names = ", ".join(spec.name for spec in signature.inputs)
-        raise InvalidInput(Problem(path, "the model has several inputs, so each value needs a name", f"objects of {names}"))
+        raise InvalidInput(
+            Problem(path, "the model has several inputs, so each value needs a name", f"objects of {names}", "no names")
+        )
     return signature.inputs[0]
 
 
@@ -210,7 +213,9 @@ def _bytes(raw: msgspec.Raw | bytes, path: str) -> Array:
     try:
         values = np.array(_bytes_decoder(depth).decode(raw), object)
     except msgspec.ValidationError as error:
-        raise InvalidInput(Problem(path + _where(error), "not a value of BYTES", 'a string or {"b64": "<base64>"}')) from None
+        where = _where(error)
+        expected = 'a string or {"b64": "<base64>"}'
+        raise InvalidInput(Problem(path + where, "not a value of BYTES", expected, found_at(raw, where))) from None
     if values.ndim != depth:
         raise InvalidInput(Problem(path, "the data is ragged", "rows of one length"))
     array = np.empty(values.size, object)
@@ -253,9 +258,16 @@ def _where(error: msgspec.ValidationError) -> str:
 
 def _not_json(body: bytes, error: Exception) -> BadRequest:
     if isinstance(error, msgspec.ValidationError):
-        return BadRequest("The body of :predict is an object; send rows as instances, or whole tensors as inputs.")
-    spelled = "; it has no NaN or Infinity" if b"NaN" in body or b"Infinity" in body else ""
-    return BadRequest(f"The body is not JSON in UTF-8{spelled}: {error}.")
+        came = clip(body.strip().decode(errors="replace"))
+        return BadRequest(f"The body of :predict is an object, and {came!r} came; send {_FORMS}.")
+    if not body.strip():
+        return BadRequest(f"The body is empty; send an object with {_FORMS}.")
+    if b"NaN" in body or b"Infinity" in body:
+        return BadRequest(
+            f"The body is not JSON, which has no NaN or Infinity ({error}): send the tensor to /v2/models/M/infer, in binary."
+        )
+    after = f" after {len(body)} bytes" if str(error).endswith("truncated") else ""
+    return BadRequest(f"The body is not JSON in UTF-8: {error}{after}.")
 
 
 def _check_duplicates(body: bytes) -> None:

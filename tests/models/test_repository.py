@@ -45,7 +45,7 @@ def test_what_is_hidden_is_nobodys_business(tmp_path: Path) -> None:
     [
         (["a/x.txt"], "model 'a' has no version; expected a directory such as a/1 that holds model.onnx, model.txt or model.py"),
         (["a/model.onnx"], "model 'a' has model.onnx beside its versions instead of in one; move it to a/1/model.onnx"),
-        (["a/1/weights.bin"], "model 'a' version 1 has none of them; expected exactly one of model.onnx, model.txt or model.py"),
+        (["a/1/weights.bin"], "model 'a' version 1 has no model file; expected exactly one of model.onnx, model.txt or model.py"),
         (["a/1/model.py", "a/1/model.txt"], "model 'a' version 1 has model.txt and model.py; expected exactly one of"),
         (["a/01/model.py"], "model 'a' has a version directory '01'; expected a positive whole number without leading zeros"),
         (["a/0/model.py"], "model 'a' has a version directory '0'; expected a positive whole number without leading zeros"),

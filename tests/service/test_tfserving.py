@@ -139,7 +139,7 @@ def test_what_is_answered_in_either_form_is_read_back_as_it_was(case: tuple[Sign
 @pytest.mark.parametrize(
     ("signature", "body", "message"),
     [
-        (DENSE, b"", "not JSON"),
+        (DENSE, b"", "The body is empty"),
         (DENSE, b"{", "not JSON"),
         (DENSE, b'{"instances": [[1, 2, 3]]}}', "not JSON"),
         (DENSE, b'{"instances": [[1, 2, NaN]]}', "it has no NaN or Infinity"),
