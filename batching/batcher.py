@@ -55,6 +55,7 @@ class Batcher:
     ) -> None:
         self.policy = policy
         self.name = name
+        self._timeout_s = policy.timeout_s
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure = call, pool, stacked, pure
         self._loop = loop = asyncio.get_running_loop()
@@ -103,8 +104,9 @@ class Batcher:
         an Answer, with what the call raised, or with a BatchingError.
         """
         now = self._clock()
-        left = self.policy.timeout_s if timeout_s is None else timeout_s
-        self._admit(rows, now, left)
+        left = self._timeout_s if timeout_s is None else timeout_s
+        if rows != 1 or self._queue.rows or left <= 0 or self._closing is not None or now < self._down_until:
+            self._admit(rows, now, left)  # one row before an empty queue has nothing to be refused for
         if rows > self.policy.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left)
             return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)

@@ -71,10 +71,12 @@ class Batched:
         loop = asyncio.get_running_loop()
         own = self._on_loops.get(loop)
         if own is None:
+            # A module's function outlives its loops, as in tests: what belonged to closed ones goes.
+            for closed in [known for known in self._on_loops if known.is_closed()]:
+                self._on_loops.pop(closed).pool.shutdown(wait=False)
             pool = ThreadPoolExecutor(self._policy.instances, thread_name_prefix=self.__name__)
             own = OnLoop(Batcher(self._call, self._policy, pool, name=self.__name__, pure=self._pure), pool)
-            # A module's function outlives its loops, as in tests: what belonged to closed ones goes.
-            self._on_loops = {known: of for known, of in self._on_loops.items() if not known.is_closed()} | {loop: own}
+            self._on_loops[loop] = own
         return own.batcher
 
     async def close(self) -> None:

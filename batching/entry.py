@@ -52,7 +52,10 @@ class Answer:
     @property
     def nbytes(self) -> int:
         """The size of the outputs in memory."""
-        return sum(array.nbytes for array in self.outputs.values())
+        size = 0
+        for array in self.outputs.values():
+            size += array.nbytes
+        return size
 
 
 @dataclass(slots=True, eq=False)

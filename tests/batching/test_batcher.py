@@ -536,7 +536,7 @@ async def test_a_failed_cut_entry_fails_once_and_withdraws_its_other_parts() -> 
 
 def test_a_failure_keeps_no_arrays_alive_until_the_garbage_collector_comes() -> None:
     async def fail(pool: ThreadPoolExecutor) -> list[weakref.ref[Any]]:
-        batcher = Batcher(Doubling(), AT_ONCE, pool)
+        batcher = Batcher(Doubling(), Policy(window_ms=0, timeout_ms=1e9), pool)
         rows = [np.array([value]) for value in (1.0, -2.0, 3.0)]
         outcomes = await asyncio.gather(*[batcher.submit({"x": row}, 1) for row in rows], return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [Answer, ValueError, Answer]
