@@ -105,7 +105,7 @@ class Batcher:
         """
         now = self._clock()
         left = self._timeout_s if timeout_s is None else timeout_s
-        if rows != 1 or self._queue.rows or left <= 0 or self._closing is not None or now < self._down_until:
+        if rows != 1 or self._queue.rows or not left > 0 or self._closing is not None or now < self._down_until:
             self._admit(rows, now, left)  # one row before an empty queue has nothing to be refused for
         if rows > self.policy.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left)

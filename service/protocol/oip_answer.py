@@ -32,13 +32,13 @@ def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str,
 
     Raises NotFinite and BadRequest for what JSON cannot say, InferenceError for what no datatype of the protocol is.
     """
-    head = _head(model, version)
     end = b"]}" if infer.id is None else b'],"id":%b}' % orjson.dumps(infer.id)
     form = infer.form
+    head = _head(model, version)
     if form is None:
         if len(infer.outputs) == 1:
-            name = infer.outputs[0]
-            return Encoded(head + _tensor(name, outputs[name]) + end)
+            (name,) = infer.outputs
+            return Encoded(b"%b%b%b" % (head, _tensor(name, outputs[name]), end))
         return Encoded(head + b",".join([_tensor(name, outputs[name]) for name in infer.outputs]) + end)
     if not isinstance(form, Form):
         raise TypeError("the request was decoded by another protocol")
