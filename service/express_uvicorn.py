@@ -25,9 +25,10 @@ from uvicorn.server import ServerState
 
 from batching import Answer
 from service.context import Service
+from service.errors import BadRequest
 from service.heads import END, Head, Heads
 from service.inference import LARGE, Request, is_small
-from service.response import Header, Response, failed, lines
+from service.response import Header, Response, failed, lines, request_id
 from service.routing import Target, target
 
 log = logging.getLogger("tureen.express")
@@ -136,6 +137,14 @@ class ExpressProtocol(HttpToolsProtocol):
             self._begin(cycle, bytes(cycle.body))
         else:
             super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """The answer to what is not HTTP, in the form of every other error."""
+        error = BadRequest("what came is not HTTP/1.1; check the request line, the headers and Content-Length")
+        response = failed(error, request_id(None))
+        own = _lines(self.server_state.default_headers)
+        self.transport.write(b"".join((STATUS_LINES[400], own, response.lines, b"connection: close\r\n\r\n", response.body)))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: what it waited for is withdrawn from the batch."""
