@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,18 +15,18 @@ SERVERS = [(kind, lane) for kind in ("hypercorn", "uvicorn") for lane in ("expre
 
 
 class Servers:
-    """One server of the session's repository for each kind and lane, started when first asked for."""
+    """One server of a repository for each kind and lane, started when first asked for."""
 
-    def __init__(self, repository: Path, cwd: Path, stack: ExitStack) -> None:
+    def __init__(self, repository: Path, cwd: Path, stack: ExitStack, env: Mapping[str, str] | None = None) -> None:
         self.repository, self.cwd = repository, cwd
-        self._stack = stack
+        self._stack, self._env = stack, env
         self._running: dict[tuple[str, str], Server] = {}
 
     def __call__(self, kind: str, lane: str) -> Server:
         """That server."""
         found = self._running.get((kind, lane))
         if found is None:
-            found = self._stack.enter_context(serving(self.repository, kind=kind, lane=lane, cwd=self.cwd))
+            found = self._stack.enter_context(serving(self.repository, kind=kind, lane=lane, cwd=self.cwd, env=self._env))
             self._running[kind, lane] = found
         return found
 

@@ -20,6 +20,8 @@ from tests.e2e.patience import PATIENCE_S
 
 HERE = Path(__file__).parent
 SUMMARY = re.compile(r"Tureen serves .* on http://([\d.]+):(\d+) \(")
+#: What no request may make the servers say; that a request is no HTTP is no defect of theirs.
+DEFECT = re.compile(r" (?:ERROR|WARNING) +(?:asyncio|hypercorn|uvicorn|py\.warnings)(?!.*Invalid HTTP request)")
 #: Beside the command itself nothing of the environment may configure it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TUREEN_")}
 
@@ -84,6 +86,11 @@ class Server:
         """The entry of the model's newest version in `/v2/models/M/stats`."""
         return self.get(f"/v2/models/{model}/stats").json()["model_stats"][-1]
 
+    @property
+    def descriptors(self) -> int:
+        """Files and sockets that the process has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -116,6 +123,8 @@ def serving(
         for reader in readers:
             reader.start()
         if not server.up.wait(PATIENCE_S) or not server.port:
+            process.kill()
+            readers[1].join(PATIENCE_S)
             raise AssertionError("the server did not start:\n" + "".join(server.out + server.log))
         yield server
         if process.poll() is None:
@@ -130,7 +139,7 @@ def serving(
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
-    defects = [line for line in server.log if re.search(r" (ERROR|WARNING) +(asyncio|hypercorn|uvicorn|py\.warnings)", line)]
+    defects = [line for line in server.log if DEFECT.search(line)]
     if defects:
         raise AssertionError("the server complained:\n" + "".join(server.log[-100:]))
 
