@@ -65,7 +65,7 @@ class Batcher:
         self._running: set[Batch] = set()
         self._pace = Pace()
         self._arrivals = self._seen = 0
-        self._turn_due = False
+        self._turn_due = self._in_company = False
         self._wake = Alarm(loop, self._clock, partial(self._guarded, self._advance))
         self._expiry = Alarm(loop, self._clock, partial(self._guarded, self._expire_due))
         self._moment = self._pruned = -math.inf
@@ -157,10 +157,11 @@ class Batcher:
 
     def _turn(self) -> None:
         """Runs once in each turn of the loop that brought entries, after all of them have joined their windows."""
-        if self._arrivals != self._seen and self._may_hold():
+        brought = self._arrivals - self._seen
+        self._seen = self._arrivals
+        if brought and (brought > 1 or self._in_company) and self._may_hold():
             # While every turn of the loop still brings company, what is already in the sockets is awaited; the first turn
-            # that brings none, or the window's end, closes.
-            self._seen = self._arrivals
+            # that brings none, or the window's end, closes. A lone entry after a lone entry is not held.
             self._loop.call_soon(self._guarded, self._turn)
             return
         self._turn_due = False
@@ -220,6 +221,7 @@ class Batcher:
 
     def _start(self, batch: Batch) -> None:
         self._running.add(batch)
+        self._in_company = len(batch.entries) > 1
         self._pace.started(batch.rows, batch.started, self.policy.instances)
         try:
             self._pool.submit(self._work, batch)

@@ -120,18 +120,31 @@ async def test_all_entries_of_one_turn_join_the_same_window() -> None:
 
 async def test_entries_of_turns_that_follow_one_another_join_the_same_window() -> None:
     bench = Bench(Policy(window_ms=1))
-    for row in range(5):
+    for row in range(0, 6, 2):
         bench.submit(row)
+        bench.submit(row + 1)
         await asyncio.sleep(0)
     await turns()
     await bench.run()
-    assert bench.calls == [[0, 1, 2, 3, 4]]
+    assert bench.calls == [[0, 1, 2, 3, 4, 5]]
+
+
+async def test_a_lone_entry_is_not_held_for_what_the_next_turn_may_bring() -> None:
+    bench = Bench(Policy(window_ms=1))
+    bench.submit(0)
+    await asyncio.sleep(0)
+    bench.submit(1)
+    await turns()
+    await bench.run()
+    await bench.run()
+    assert bench.calls == [[0], [1]]
 
 
 async def test_turns_that_always_bring_company_do_not_hold_a_batch_past_its_window() -> None:
     bench = Bench(Policy(window_ms=5, max_rows=1000))
     loop = asyncio.get_running_loop()
     while not bench.pool.started:
+        bench.submit(1)
         bench.submit(1)
         # The loop's clock moves between turns here, though there is always something to do.
         await asyncio.sleep(0)
