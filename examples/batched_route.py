@@ -21,7 +21,7 @@ WEIGHTS = np.linspace(-1.0, 1.0, FEATURES)
 app = Quart(__name__)
 
 
-@batched(max_rows=64, window_ms=2)
+@batched(max_rows=64, window_ms=2, timeout_ms=10_000)
 def score(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The model: any function of stacked rows, [N, 4] -> [N]. It runs in a thread."""
     scores: npt.NDArray[np.float64] = 1 / (1 + np.exp(-rows @ WEIGHTS))
