@@ -12,7 +12,7 @@ ARGS ?=
 .PHONY: serve test format loadtest clean
 
 serve: $(VENV)/.serve
-	@test -e $(DEMO)/.recipe.json || $(BIN)/tureen demo $(DEMO)
+	@$(BIN)/tureen demo $(DEMO)
 	@exec $(BIN)/tureen serve $(DEMO) $(ARGS)
 
 test: $(VENV)/.test
@@ -27,7 +27,7 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 
 loadtest: $(VENV)/.test
-	@test -e $(DEMO)/.recipe.json || $(BIN)/tureen demo $(DEMO)
+	@$(BIN)/tureen demo $(DEMO)
 	@$(BIN)/python -m loadtests.run $(ARGS)
 
 clean:

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; a line for each step elsewhere."""
+"""A progress bar on a terminal; a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import TextIO
 
 WIDTH = 24
+#: Where nobody watches, a line for each such part is enough.
+EVERY = 0.1
 
 
 class Bar:
@@ -15,7 +17,7 @@ class Bar:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._terminal = out.isatty()
-        self._last = ""
+        self._next = 0.0
 
     def __enter__(self) -> Bar:
         return self
@@ -27,10 +29,10 @@ class Bar:
             room = shutil.get_terminal_size().columns - WIDTH - 10
             self._out.write(f"\r\x1b[K  {'█' * filled}{'·' * (WIDTH - filled)} {done:4.0%}  {step[:room]}")
             self._out.flush()
-        elif step != self._last:
+        elif done >= self._next or done >= 1:
             self._out.write(f"  {done:4.0%}  {step}\n")
             self._out.flush()
-        self._last = step
+            self._next = done + EVERY
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._terminal:
