@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import quart
@@ -17,22 +18,41 @@ from service.failures import Failure, failure
 from service.protocol.json_data import clip
 from service.response import explained, failed
 
+#: How much of a refused request's body is still read (bytes), and how long it is waited for (seconds).
+SMALL, PATIENCE_S = 1024 * 1024, 1.0
+
 
 def answer_faults(app: Quart) -> None:
     """Registers the handlers; a handler that the user registers for a more particular class goes first."""
 
     @app.errorhandler(HTTPException)
     async def of_quart(error: HTTPException) -> quart.Response:
-        return answers.as_quart(explained(_failure_of(error), answers.name()))
+        return await _settled(answers.as_quart(explained(_failure_of(error), answers.name())))
 
     @app.errorhandler(Exception)
     async def of_ours(error: Exception) -> quart.Response:
-        return answers.as_quart(failed(error, answers.name()))
+        return await _settled(answers.as_quart(failed(error, answers.name())))
 
     @app.after_request
     async def identify(made: quart.Response) -> quart.Response:
         made.headers.setdefault("x-request-id", answers.name())
         return made
+
+
+async def _settled(refusal: quart.Response) -> quart.Response:
+    """The refusal, once its request is read to the end, or else with word that the connection closes.
+
+    Hypercorn closes a connection whose request it has not read to the end, and its client's next request fails without a reason.
+    """
+    try:
+        if (request.content_length or 0) > SMALL:
+            raise TimeoutError
+        async with asyncio.timeout(PATIENCE_S):
+            await request.get_data(cache=False)
+    except (TimeoutError, HTTPException):
+        if request.http_version in ("1.0", "1.1"):
+            refusal.headers["connection"] = "close"
+    return refusal
 
 
 def _failure_of(error: HTTPException) -> Failure:

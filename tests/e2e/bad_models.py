@@ -1,22 +1,20 @@
 """A repository in which good models lie beside every kind of bad one.
 
 affine, boost, greet, pair, half   from ``tests.e2e.kitchen``: they have to answer whatever else happens
-sour       Python, FP64 x [-1] -> y: what it does wrong in a call is what x says, see ``SOUR``
+sour       Python, FP64 x [-1] -> y: x says what it does wrong in a call
 twin       ONNX, version 1 good, version 2 damaged
-the others will not load, each for one reason: ``UNLOADABLE`` has their sentences
+the others will not load, each for one reason: ``UNLOADABLE`` and ``WHOLLY`` have their sentences
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
-import lightgbm
-import numpy as np
-
 GOOD = ("affine", "boost", "greet", "pair", "half")
 
-SOUR = '''\
+SOUR = """\
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +37,7 @@ class Sour(PythonModel):
         if 4 in x:
             return None
         if 5 in x:
-            return {"y": np.where(x == 5, np.nan, x)}
+            return {"y": np.where(x == 5, np.nan, 2 * x)}
         if 6 in x:
             return {"y": np.stack([x, x], axis=1)}
         if 7 in x:
@@ -49,9 +47,9 @@ class Sour(PythonModel):
         if 9 in x:
             raise InvalidInput(Problem("inputs.x.data", "the shop is closed on that day", "a day below 7", "9"))
         return {"y": 2 * x}
-'''
+"""
 
-MODEL = '''\
+MODEL = """\
 from models import PythonModel, TensorSpec
 
 
@@ -64,7 +62,7 @@ class Model(PythonModel):
 
     def infer(self, inputs):
         return {{"y": inputs["x"]}}
-'''
+"""
 
 PYTHON = {
     "at-import": "import nothing_of_that_name\n",
@@ -76,8 +74,37 @@ PYTHON = {
     "calls-nobody": MODEL.format(load='self.other = models("nobody")'),
 }
 
+ONNX = "model.onnx is not an ONNX file, or was cut short: copy it again, or export the model anew"
+LIGHTGBM = "model.txt is no model that LightGBM can serve: "
+ONE_OF = "expected exactly one of model.onnx, model.txt or model.py"
+
+#: Why each version does not serve, behind "model NAME version 1".
 UNLOADABLE = {
-    "at-import": "model 'at-import' version 1 did not load: model.py raised ModuleNotFoundError: No module named 'nothing_of_that_name' (line 1)",
+    "at-import": " did not load: model.py raised ModuleNotFoundError: No module named 'nothing_of_that_name' (line 1)",
+    "at-import-too": " did not load: model.py raised FileNotFoundError: [Errno 2] No such file or directory: 'found' (line 1)",
+    "bad-syntax": " did not load: model.py raised SyntaxError: invalid syntax (line 1)",
+    "in-load": " did not load: model.py raised RuntimeError: no weights in 1 (line 9)",
+    "in-load-exit": " did not load: model.py raised SystemExit: 1 (line 9)",
+    "no-class": " did not load: model.py defines no PythonModel; expected one class derived from models.PythonModel",
+    "calls-nobody": " did not load: model.py raised UnknownModel: "
+    "there is no model 'nobody'; did you mean 'calls-nobody'? (line 9)",
+    "cut-graph": f" did not load: {ONNX}",
+    "no-graph": " did not load: model.onnx holds no graph, so it is empty, cut short, or not an ONNX file: copy or export it again",
+    "text-graph": f" did not load: {ONNX}",
+    "cut-trees": f" did not load: {LIGHTGBM}tree 3 of 4 (line 69) is missing: the file is cut short",
+    "half-a-tree": f" did not load: {LIGHTGBM}tree 2 of 4 (line 50) is not complete: the file is cut short",
+    "loop": f" did not load: {LIGHTGBM}tree 0 of 4 (line 19): left_child of node 0 is 0, expected -7 to -1, or 1 to 5",
+    "no-file": f" has no model file; {ONE_OF}",
+    "two-files": f" has model.onnx and model.py; {ONE_OF}",
+    "linked": " is a symlink; put the directory itself into the repository",
+}
+
+#: Models of which nothing serves for a reason of their own, whole.
+WHOLLY = {
+    "no-version": "model 'no-version' has no version; expected a directory such as no-version/1 that holds "
+    "model.onnx, model.txt or model.py",
+    "typo": "model 'typo', model.toml: batching.max_row: unknown key; the nearest known one is batching.max_rows",
+    "asks-for-9": "model 'asks-for-9', model.toml: versions asks for version 9; the repository has 1",
 }
 
 
@@ -98,7 +125,7 @@ def build(directory: Path, kitchen: Path) -> Path:
     write(directory / "text-graph" / "1" / "model.onnx", b"this is no graph")
     write(directory / "cut-trees" / "1" / "model.txt", text[: text.index("Tree=3")])
     write(directory / "half-a-tree" / "1" / "model.txt", text[: len(text) // 3])
-    write(directory / "loop" / "1" / "model.txt", text.replace("left_child=1", "left_child=0", 1))
+    write(directory / "loop" / "1" / "model.txt", re.sub(r"left_child=\S+", "left_child=0", text, count=1))
     write(directory / "no-file" / "1" / "notes.md", "the model is on its way")
     write(directory / "two-files" / "1" / "model.py", PYTHON["no-class"])
     write(directory / "two-files" / "1" / "model.onnx", graph)
