@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Literal
 
+from batching import settle
 from batching.admission import refusal
 from batching.alarm import Alarm
 from batching.collate import compute
 from batching.cut import submit_in_parts
 from batching.entry import Answer, Arrays, Batch, Call, Entry
-from batching.errors import Closed, DeadlineExceeded, Defect
+from batching.errors import Closed, Defect
 from batching.pace import Pace
 from batching.policy import Policy
 from batching.queue import Queue, Window
@@ -213,7 +213,7 @@ class Batcher:
             self.statistics.cancelled += entry.future.cancelled()
             return False
         if entry.deadline <= self._moment:
-            self._expire(entry, "queue")
+            settle.expire(entry, self._moment, "queue", self.statistics)
             return False
         return True
 
@@ -241,7 +241,10 @@ class Batcher:
     def _finish(self, batch: Batch) -> None:
         self._running.discard(batch)
         try:
-            self._answer(batch)
+            now = self._clock()
+            if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
+                self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before)
+            settle.answer(batch, now, self.statistics)
         except BaseException:
             self._fail(batch.entries)
             raise
@@ -255,31 +258,6 @@ class Batcher:
             self._turn_due = True
             self._loop.call_soon(self._guarded, self._turn)
 
-    def _answer(self, batch: Batch) -> None:
-        now = self._clock()
-        if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
-            self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before)
-        statistics = self.statistics
-        statistics.called(batch)
-        started, call_s, batch_rows, reason = batch.started, batch.call_s, batch.rows, batch.reason
-        answered, total_s, queued_s = 0, 0.0, 0.0
-        for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
-            future = entry.future
-            if future.done():
-                statistics.cancelled += future.cancelled()
-            elif isinstance(outcome, BaseException):
-                statistics.fail.add(now - entry.enqueued)
-                future.set_exception(_as_exception(outcome))
-            else:
-                queue_s = started - entry.enqueued
-                future.set_result(Answer(outcome, queue_s, call_s, batch_rows, reason))
-                answered += 1
-                total_s += now - entry.enqueued
-                queued_s += queue_s
-                statistics.rows += entry.rows
-        statistics.success.add(total_s, answered)
-        statistics.queue.add(queued_s, answered)
-
     # -- deadlines -------------------------------------------------------------------------------------------------------
 
     def _expire_due(self, due: float) -> None:
@@ -292,16 +270,10 @@ class Batcher:
                 if entry.future.done():
                     continue
                 if entry.deadline <= self._moment:
-                    self._expire(entry, "call")
+                    settle.expire(entry, self._moment, "call", self.statistics)
                 else:
                     earliest = min(earliest, entry.deadline)
         self._expiry.set(earliest)
-
-    def _expire(self, entry: Entry, stage: Literal["queue", "call"]) -> None:
-        self.statistics.expired += 1
-        waited = 1000 * (self._moment - entry.enqueued)
-        meanwhile = "the request waited for its turn" if stage == "queue" else "the model computed"
-        entry.future.set_exception(DeadlineExceeded(f"the deadline passed after {waited:.0f} ms, while {meanwhile}", stage))
 
     # -- supervision -----------------------------------------------------------------------------------------------------
 
@@ -326,23 +298,10 @@ class Batcher:
             self._close_now(self._closing)
 
     def _fail(self, entries: Iterable[Entry]) -> None:
-        now = self._clock()
-        for entry in entries:
-            if not entry.future.done():
-                self.statistics.fail.add(now - entry.enqueued)
-                entry.future.set_exception(Defect(f"{self.name} failed while it held the request"))
+        settle.fail(entries, self._clock(), Defect(f"{self.name} failed while it held the request"), self.statistics)
 
     def _close_now(self, closing: asyncio.Future[None]) -> None:
         self._wake.set(math.inf)
         self._expiry.set(math.inf)
         if not closing.done():
             closing.set_result(None)
-
-
-def _as_exception(raised: BaseException) -> Exception:
-    """A future cannot carry StopIteration, nor SystemExit and its kind; the name is kept."""
-    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
-        return raised
-    error = RuntimeError(f"the call raised {type(raised).__name__}: {raised}")
-    error.__cause__ = raised
-    return error
