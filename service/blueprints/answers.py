@@ -12,11 +12,17 @@ from service.response import Header, Response, lines, request_id, response
 from service.routing import target
 
 
+def asked() -> quart.Request | quart.Websocket:
+    """What runs: a request, or a WebSocket's handshake, which may be refused like one."""
+    running: quart.Request | quart.Websocket = request if quart.has_request_context() else quart.websocket
+    return running
+
+
 def name() -> str:
     """The running request's id: the caller's, or one made on first use."""
     known: str | None = quart.g.get("request_id")
     if known is None:
-        given = request.headers.get("x-request-id")
+        given = asked().headers.get("x-request-id")
         known = quart.g.request_id = request_id(None if given is None else given.encode("latin-1", "replace"))
     return known
 

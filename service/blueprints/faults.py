@@ -9,6 +9,7 @@ import quart
 from quart import Quart, request
 from werkzeug.exceptions import BadRequest as Malformed
 from werkzeug.exceptions import BadRequestKeyError, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing import WebsocketMismatch
 
 from service.blueprints import answers
 from service.context import service_of
@@ -44,6 +45,8 @@ async def _settled(refusal: quart.Response) -> quart.Response:
 
     Hypercorn closes a connection whose request it has not read to the end, and its client's next request fails without a reason.
     """
+    if not quart.has_request_context():  # a WebSocket's handshake has no body
+        return refusal
     try:
         if (request.content_length or 0) > SMALL:
             raise TimeoutError
@@ -61,13 +64,15 @@ def _failure_of(error: HTTPException) -> Failure:
             answers_at = (
                 "models answer at /v2/models/NAME/infer and /v1/models/NAME:predict, NAME being letters, digits, '.', '_', '-'"
             )
-            return failure(UnknownPath(f"there is nothing at {clip(request.path)!r}; {answers_at}"))
+            return failure(UnknownPath(f"there is nothing at {clip(answers.asked().path)!r}; {answers_at}"))
         case MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
-            return failure(NotAllowed(f"{request.method} is not taken here; expected {allow}", allow))
+            return failure(NotAllowed(f"{answers.asked().method} is not taken here; expected {allow}", allow))
         case RequestEntityTooLarge():
             limit = service_of().config.limits.body_bytes
             return failure(BodyTooLarge.over(limit, request.content_length))
+        case WebsocketMismatch():
+            return failure(BadRequest(f"there is no WebSocket at {clip(answers.asked().path)!r}; send a plain HTTP request"))
         case BadRequestKeyError(args=(field, *_)):
             return failure(BadRequest(f"the request has no field {str(field)[:80]!r}; send it"))
         case Malformed() if isinstance(error.__context__, ValueError):  # a route asked Quart for the body's JSON

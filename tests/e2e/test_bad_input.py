@@ -342,6 +342,28 @@ def test_what_is_not_http_is_a_400_that_closes_its_own_connection_alone(server: 
     check_good(server)
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "code", "error"),
+    [
+        ("/nothing", 404, "not_found", f"there is nothing at '/nothing'; {AT}"),
+        ("/v2", 400, "bad_request", "there is no WebSocket at '/v2'; send a plain HTTP request"),
+        (PREDICT_PATH, 405, "method_not_allowed", "GET is not taken here; expected OPTIONS, POST"),
+    ],
+)
+def test_a_websocket_where_there_is_none_is_refused_like_any_request(
+    server: Server, path: str, status: int, code: str, error: str
+) -> None:
+    check(server.get(path, HANDSHAKE), status, code, error)
+
+
+HANDSHAKE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
 def test_a_body_that_never_comes_leaves_others_alone(server: Server) -> None:
     with wire(server) as connection:
         connection.send(f"POST {PREDICT_PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{".encode())
