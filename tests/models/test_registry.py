@@ -295,7 +295,7 @@ def test_a_handle_follows_its_model_and_checks_what_it_is_given(kitchen: Kitchen
     kitchen.put("a/1/model.py", ASKS.replace("OTHER", "b").replace("EXTRA", "pass").replace('{"x": inputs["x"]}', '{"z": [1.0]}'))
     kitchen.registry.load("b")
     kitchen.registry.load("a")
-    with pytest.raises(InferenceError, match="it called model .b. with what does not fit: inputs: the model has no such input"):
+    with pytest.raises(InferenceError, match=r"it called model .b. with what does not fit: inputs: the model has no such input"):
         kitchen.answer("a")
 
 
