@@ -80,7 +80,7 @@ class Shelf:
     def _none_ready(self) -> ModelError:
         if self.loading:
             return NotReady(f"model {self.name!r} is still loading")
-        return NotReady("; ".join(self.reasons()) or f"model {self.name!r} has no version that is ready")
+        return NotReady("; ".join(dict.fromkeys(self.reasons())) or f"model {self.name!r} has no version that is ready")
 
     def _no_label(self, label: str) -> ModelError:
         meant = nearest(label, self.labels)
