@@ -119,6 +119,13 @@ class Batcher:
         self._guarded(self._advance)
         await asyncio.shield(self._closing)
 
+    def abandon(self, why: Exception) -> int:
+        """Ends every entry that it holds with ``why`` and returns their number; calls in flight go on, for nobody."""
+        held = [*self._queue.clear(), *(entry for batch in self._running for entry in batch.entries)]
+        waited = sum([not entry.future.done() for entry in held])
+        settle.fail(held, self._clock(), why, self.statistics)
+        return waited
+
     # -- the door --------------------------------------------------------------------------------------------------------
 
     def _admit(self, rows: int, now: float, left: float) -> None:

@@ -62,7 +62,7 @@ def create_app(config: Config) -> Quart:
     @app.after_serving
     async def stop() -> None:
         if service.loading is not None:
-            await service.loading
+            service.loading.cancel()  # what loads now is waited for as long as what computes
         await engine.close()
 
     app.asgi_app = lane  # type: ignore[method-assign]

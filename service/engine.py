@@ -19,6 +19,7 @@ from batching import Answer, Batcher, Policy
 from models import NotReady, Signature, UnknownVersion
 from models.lease import LoadedVersion
 from models.registry import Registry
+from service.errors import Draining
 from service.protocol.infer import Infer
 
 log = logging.getLogger("tureen.engine")
@@ -27,6 +28,8 @@ log = logging.getLogger("tureen.engine")
 THREADS = 256
 #: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
 GC_THRESHOLDS = (20_000, 50, 1_000)
+#: How long ``close`` waits for calls and loads that nobody waits for any more (seconds).
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Engine:
         self._closing: set[asyncio.Task[None]] = set()
         self._loaded = False
         self.draining = False
+        self.stuck = False
 
     # -- the way of a request --------------------------------------------------------------------------------------------
 
@@ -110,14 +114,26 @@ class Engine:
         """Takes a model out of service; requests that it has taken are answered first."""
         await self._in_control(functools.partial(self.registry.unload, model))
 
+    def give_up(self) -> None:
+        """The time to finish in is over: whatever is still queued or computed ends with Draining."""
+        over = Draining("the server stops, and the time that it had to finish requests in is over; ask another, or again")
+        given_up = sum([served.batcher.abandon(over) for served in self._served.values()])
+        if given_up:
+            log.warning("the time to finish in is over: %d request%s given up", given_up, "s are" if given_up > 1 else " is")
+
     async def close(self) -> None:
-        """Answers what was taken, then closes every model."""
+        """Answers what was taken, then closes every model. Calls and loads that do not end leave ``stuck`` behind."""
         self.draining = True
-        await self._follow([])
-        await asyncio.gather(*self._closing, return_exceptions=True)
-        await self._in_control(self.registry.close)
-        self._control.shutdown(wait=False)
-        self.pool.shutdown(wait=False)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._follow([])
+                await asyncio.gather(*self._closing, return_exceptions=True)
+                await self._in_control(self.registry.close)
+        except TimeoutError:
+            self.stuck = True
+            log.warning("a model is still at work after %g s, and is left to it", PATIENCE_S)
+        self._control.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in_control(self, step: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The two servers that the app runs on. Nothing in the app knows which.
 
-Both run on uvloop, are told to stop by the same event, and then finish what is in flight for up to ``[drain] timeout_s``.
+Both run on uvloop, are told to stop by the same event, and then finish what is in flight for up to ``[drain] timeout_s``; what is
+left then is answered with 503.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
@@ -25,6 +29,9 @@ from service.errors import ConfigError
 from service.express_uvicorn import express_protocol
 from service.hypercorn_connection import close_with_clients
 from service.hypercorn_settings import DEFAULTS, read_hypercorn
+
+#: After the time to finish requests in: for telling their clients that it is over (seconds).
+TELLING_S = 1.0
 
 
 def listen(config: Config) -> socket.socket:
@@ -44,6 +51,10 @@ def listen(config: Config) -> socket.socket:
 def run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
     """Serves until SIGTERM or SIGINT. ``announce`` is called once, when all that will load has loaded."""
     uvloop.run(_run(app, config, listening, announce))
+    if service_of(app).engine.stuck:  # the interpreter would wait for a thread that cannot be stopped
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 async def _run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
@@ -55,6 +66,11 @@ async def _run(app: Quart, config: Config, listening: socket.socket, announce: C
         service.engine.draining = True  # readiness says so at once; a balancer needs time to see it
         await asyncio.sleep(config.drain.delay_s)
         stop.set()
+
+    async def give_up() -> None:
+        await stop.wait()
+        await asyncio.sleep(config.drain.timeout_s)
+        service.engine.give_up()
 
     async def announce_when_loaded() -> None:
         await service.started.wait()
@@ -72,7 +88,7 @@ async def _run(app: Quart, config: Config, listening: socket.socket, announce: C
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, on_signal)
-    side.append(loop.create_task(announce_when_loaded()))
+    side += [loop.create_task(announce_when_loaded()), loop.create_task(give_up())]
     serve = _uvicorn if config.server == "uvicorn" else _hypercorn
     try:
         await serve(app, config, listening, stop)
@@ -90,7 +106,7 @@ def hypercorn_settings() -> Mapping[str, object]:
 async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
     settings = HypercornConfig.from_mapping(hypercorn_settings())
     settings.bind = [f"fd://{listening.detach()}"]
-    settings.graceful_timeout = config.drain.timeout_s
+    settings.graceful_timeout = config.drain.timeout_s + TELLING_S
     settings.loglevel = config.log.level
     settings.errorlog = logging.getLogger("hypercorn.error")
     close_with_clients()
@@ -119,7 +135,7 @@ async def _uvicorn(app: Quart, config: Config, listening: socket.socket, stop: a
             date_header=True,
             access_log=False,
             log_config=None,
-            timeout_graceful_shutdown=round(config.drain.timeout_s),
+            timeout_graceful_shutdown=math.ceil(config.drain.timeout_s + TELLING_S),
         )
     )
 

@@ -717,6 +717,20 @@ async def test_close_of_an_idle_batcher_returns_at_once_and_twice() -> None:
     await bench.batcher.close()
 
 
+async def test_abandon_ends_what_waits_and_what_is_computed_with_the_reason_given() -> None:
+    bench = Bench(AT_ONCE)
+    entries = [await busy(bench), bench.submit(1), bench.submit(2)]
+    entries[1].cancel()
+    assert bench.batcher.abandon(ConnectionAbortedError("no time left")) == 2
+    for entry in (entries[0], entries[2]):
+        with pytest.raises(ConnectionAbortedError, match="no time left"):
+            await entry
+    assert (bench.batcher.queued_rows, bench.batcher.calls_in_flight) == (0, 1)
+    await bench.run()
+    assert bench.batcher.calls_in_flight == 0
+    assert bench.batcher.healthy
+
+
 async def test_a_closer_that_leaves_does_not_stop_the_closing() -> None:
     bench = Bench(AT_ONCE)
     entry = await busy(bench)
