@@ -47,6 +47,8 @@ def serve(**options: object) -> None:
     config = _configured(options)
     _log_to_stderr(config.log.level)
     try:
+        if config.server == "hypercorn":
+            servers.hypercorn_settings()  # a mistake in them is told before anything is loaded
         app = create_app(config)
         _extend(app, config.app)
         listening = servers.listen(config)
