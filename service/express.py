@@ -25,7 +25,7 @@ PATIENCE_S = 0.05
 
 
 class ExpressLane:
-    """Answers inference requests itself and passes everything else to ``app``; ``open_to`` says whether it may."""
+    """Answers inference requests itself and passes everything else to ``app``; ``is_open`` says whether it may."""
 
     def __init__(self, app: App, inference: Inference, is_open: Callable[[], bool]) -> None:
         self._app = app
