@@ -13,9 +13,7 @@ stands in ``self.cycle`` as one of its cycles would.
 from __future__ import annotations
 
 import asyncio
-import logging
-from functools import lru_cache
-from http import HTTPStatus
+from functools import lru_cache, partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -23,19 +21,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from batching import Answer
 from service.context import Service
 from service.errors import BadRequest
-from service.heads import END, Head, Heads
-from service.inference import LARGE, Request, is_small
-from service.response import Header, Response, failed, lines, request_id
+from service.heads import END, LEAVE, Head, Heads
+from service.response import STATUS_LINES, Header, Response, failed, lines, request_id
 from service.routing import Target, target
-
-log = logging.getLogger("tureen.express")
-
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
-#: Any of these makes a request more than the lane understands.
-LEAVE = frozenset({b"origin", b"transfer-encoding", b"expect", b"upgrade"})
+from service.taken import Taken
 
 
 class _Unheard:
@@ -55,7 +46,7 @@ class Exchange(RequestResponseCycle):
     disconnected = False
     response_complete = False
     message_event = _UNHEARD
-    pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
+    taken: Taken | None = None
 
     def __init__(self, head: Head, keep_alive: bool = True) -> None:
         self.head = head
@@ -88,7 +79,7 @@ class ExpressProtocol(HttpToolsProtocol):
     service: Service
     heads: Heads
     longest: int
-    taken: Exchange | None = None
+    last: Exchange | None = None
     between: bool = True
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
@@ -104,15 +95,15 @@ class ExpressProtocol(HttpToolsProtocol):
         head = self.heads.get(data[:end])
         if head is not None and len(data) == end + head.length and not self.flow.write_paused and self.service.first:
             self.idle_since = None
-            self.cycle = self.taken = exchange = Exchange(head)
+            self.cycle = self.last = exchange = Exchange(head)
             exchange.more_body = False
             self._begin(exchange, data[end:])
             return
-        before = self.taken
+        before = self.last
         super().data_received(data)
-        taken = self.taken
-        if taken is not None and taken is not before and taken.keep_alive and self.between and len(data) == end + taken.head.length:
-            self.heads.learn(data[:end], taken.head)
+        last = self.last
+        if last is not None and last is not before and last.keep_alive and self.between and len(data) == end + last.head.length:
+            self.heads.learn(data[:end], last.head)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -126,7 +117,7 @@ class ExpressProtocol(HttpToolsProtocol):
             super().on_headers_complete()
         else:
             exchange.body = bytearray()
-            self.cycle = self.taken = exchange
+            self.cycle = self.last = exchange
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -151,11 +142,11 @@ class ExpressProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.idle_timer is not None:
             self.idle_timer.cancel()
-        taken = self.taken
-        if taken is not None and not taken.response_complete:
-            taken.disconnected = True  # the base class knows only of the last of several pipelined requests
-            if taken.pending is not None:
-                taken.pending.cancel()
+        last = self.last
+        if last is not None and not last.response_complete:
+            last.disconnected = True  # the base class knows only of the last of several pipelined requests
+            if last.taken is not None:
+                last.taken.cancel()
 
     # -- the exchange --------------------------------------------------------------------------------------------------------
 
@@ -174,44 +165,8 @@ class ExpressProtocol(HttpToolsProtocol):
         return Exchange(Head(found, headers, int(length)), self.parser.should_keep_alive())
 
     def _begin(self, exchange: Exchange, body: bytes) -> None:
-        inference = self.service.inference
-        request = Request(exchange.head.target, exchange.head.headers, body)
-        if not is_small(request):
-            exchange.pending = self.loop.create_task(self._answer_slowly(exchange, request))
-            return
-        try:
-            future = inference.submit(request)
-        except Exception as error:
-            self._write(exchange, failed(error, request.id))
-            return
-        exchange.pending = future
-        future.add_done_callback(lambda done: self._finish(exchange, request, done))
-
-    def _finish(self, exchange: Exchange, request: Request, done: asyncio.Future[Answer]) -> None:
-        if done.cancelled() or exchange.disconnected:
-            if not done.cancelled():
-                done.exception()
-            return
-        try:
-            answer = done.result()
-            if answer.nbytes > LARGE:
-                exchange.pending = self.loop.create_task(self._respond_slowly(exchange, request, answer))
-                return
-            response = self.service.inference.respond(request, answer)
-        except Exception as error:
-            response = failed(error, request.id)
-        self._write(exchange, response)
-
-    async def _answer_slowly(self, exchange: Exchange, request: Request) -> None:
-        self._write(exchange, await self.service.inference.answer(request))
-
-    async def _respond_slowly(self, exchange: Exchange, request: Request, answer: Answer) -> None:
-        pool = self.service.engine.pool
-        try:
-            response = await self.loop.run_in_executor(pool, self.service.inference.respond, request, answer)
-        except Exception as error:
-            response = failed(error, request.id)
-        self._write(exchange, response)
+        exchange.taken = taken = Taken(self.service.inference, exchange.head, body, partial(self._write, exchange))
+        taken.begin()
 
     def _write(self, exchange: Exchange, response: Response) -> None:
         """Head and body in one write; then the connection goes on as after any response."""
@@ -221,7 +176,7 @@ class ExpressProtocol(HttpToolsProtocol):
         own = _lines(self.server_state.default_headers)
         self.transport.write(b"".join((STATUS_LINES[response.status], own, response.lines, end, response.body)))
         exchange.response_complete = True
-        exchange.pending = None
+        exchange.taken = None
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()

@@ -14,6 +14,8 @@ from service.routing import Target
 END = b"\r\n\r\n"
 #: Longer heads, and more of them, are not kept: what callers send must not fill memory.
 LONGEST, MOST = 2048, 256
+#: Any of these makes a request more than a lane at a protocol's depth understands.
+LEAVE = frozenset({b"origin", b"transfer-encoding", b"expect", b"upgrade"})
 #: A head with one of these is new each time.
 UNIQUE = frozenset({b"x-request-id", b"traceparent"})
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 
@@ -18,6 +19,7 @@ log = logging.getLogger("tureen.errors")
 
 Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 # Unique over processes and restarts by its first half, within a process by its second: a thousandth of what a UUID costs.

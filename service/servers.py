@@ -109,7 +109,7 @@ async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop:
     settings.graceful_timeout = config.drain.timeout_s + TELLING_S
     settings.loglevel = config.log.level
     settings.errorlog = logging.getLogger("hypercorn.error")
-    use_our_connections()
+    use_our_connections(service_of(app))
     await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
 
 
