@@ -24,9 +24,14 @@ from uvicorn.server import ServerState
 from service.context import Service
 from service.errors import BadRequest
 from service.heads import END, LEAVE, Head, Heads
+from service.outbox import Outbox
 from service.response import STATUS_LINES, Header, Response, failed, lines, request_id
 from service.routing import Target, target
 from service.taken import Taken
+
+
+#: With fewer connections than this an answer has no others to go out with.
+COMPANY = 4
 
 
 class _Unheard:
@@ -55,7 +60,7 @@ class Exchange(RequestResponseCycle):
 
 def express_protocol(service: Service) -> type[HttpToolsProtocol]:
     """The protocol class for ``uvicorn.Config(http=...)``."""
-    heads = Heads()
+    heads, outbox = Heads(), Outbox()
 
     class ServiceProtocol(ExpressProtocol):
         def __init__(
@@ -67,17 +72,18 @@ def express_protocol(service: Service) -> type[HttpToolsProtocol]:
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self.service = service
-            self.heads = heads
+            self.heads, self.outbox = heads, outbox
             self.longest = min(HIGH_WATER_LIMIT, service.config.limits.body_bytes)
 
     return ServiceProtocol
 
 
 class ExpressProtocol(HttpToolsProtocol):
-    """One connection. ``express_protocol`` sets the service, the heads known to all connections, and the longest body taken."""
+    """One connection. ``express_protocol`` sets the service, what all connections share, and the longest body taken."""
 
     service: Service
     heads: Heads
+    outbox: Outbox
     longest: int
     last: Exchange | None = None
     between: bool = True
@@ -134,8 +140,14 @@ class ExpressProtocol(HttpToolsProtocol):
         error = BadRequest("what came is not HTTP/1.1; check the request line, the headers and Content-Length")
         response = failed(error, request_id(None))
         own = _lines(self.server_state.default_headers)
+        self.outbox.flush()  # what was answered before goes out before
         self.transport.write(b"".join((STATUS_LINES[400], own, response.lines, b"connection: close\r\n\r\n", response.body)))
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: an idle connection is closed, a busy one after its answer."""
+        self.outbox.flush()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: what it waited for is withdrawn from the batch."""
@@ -174,10 +186,16 @@ class ExpressProtocol(HttpToolsProtocol):
             return
         end = b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n"
         own = _lines(self.server_state.default_headers)
-        self.transport.write(b"".join((STATUS_LINES[response.status], own, response.lines, end, response.body)))
+        data = b"".join((STATUS_LINES[response.status], own, response.lines, end, response.body))
+        if len(self.connections) < COMPANY:
+            self.outbox.flush()
+            self.transport.write(data)
+        else:
+            self.outbox.put(self.transport, data)
         exchange.response_complete = True
         exchange.taken = None
         if not exchange.keep_alive:
+            self.outbox.flush()
             self.transport.close()
         self.on_response_complete()
 
