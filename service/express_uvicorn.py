@@ -29,7 +29,6 @@ from service.response import STATUS_LINES, Header, Response, failed, lines, requ
 from service.routing import Target, target
 from service.taken import Taken
 
-
 #: With fewer connections than this an answer has no others to go out with.
 COMPANY = 4
 
