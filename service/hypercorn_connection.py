@@ -4,9 +4,6 @@ Hypercorn 0.18 makes and cancels a task with a timer around every request, for t
 writes a response's head and body in two system calls, each of which wakes the client. Here one task a connection looks, when its
 timer rings, how long ago the last request was, and what is sent within one turn of the loop goes out in one write. A client that
 left keeps no file descriptor until the idle timeout.
-
-An inference request whose head h11 has parsed before (``heads``), and which came whole while the connection was idle, goes to the
-engine as it is: for Hypercorn and h11 the connection stays idle, and nothing has happened on it.
 """
 
 from __future__ import annotations
@@ -15,19 +12,9 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-import h11
-import hypercorn.asyncio.run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import TaskGroup
-
-from service.context import Service
-from service.heads import END, LEAVE, Head, Heads
-from service.response import STATUS_LINES, Response, lines
-from service.routing import target
-from service.taken import Taken
 
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
@@ -75,22 +62,19 @@ class Idleness:
 
 
 class Connection(TCPServer):
-    """One connection. ``use_our_connections`` sets the service and the heads known to all connections."""
+    """One connection."""
 
-    service: Service
-    heads: Heads
     left = False
     read_at = 0.0
     _flushing = False
     _unsent: list[bytes]
-    _taken: Taken | None = None
-    _answered: asyncio.Event
+    _idle: Idleness
 
     async def run(self) -> None:
         """Serves the connection until one side closes it."""
         self._unsent = []
-        self._answered = asyncio.Event()
-        self.idle_task = Idleness(self)  # type: ignore[assignment]
+        self._idle = Idleness(self)
+        self.idle_task = self._idle  # type: ignore[assignment]
         await super().run()
 
     async def protocol_send(self, event: Event) -> None:
@@ -98,7 +82,7 @@ class Connection(TCPServer):
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Updated) and not event.idle:
-            self.idle_task.since = None  # type: ignore[attr-defined]
+            self._idle.since = None
         else:
             await super().protocol_send(event)
 
@@ -117,7 +101,11 @@ class Connection(TCPServer):
                     await self.writer.drain()
             except (ConnectionError, RuntimeError):
                 await self.protocol.handle(Closed())
-        elif not self._flushing:
+        else:
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush_soon)
 
@@ -143,93 +131,19 @@ class Connection(TCPServer):
                 except OSError:
                     break
                 self.read_at = self.loop.time()
-                if not data or not self._take(data):
-                    await self._pass_on(data)
+                await self._received(data)
             await self.protocol.handle(Closed())
         finally:
             self.left = True
-            if self._taken is not None:
-                self._taken.cancel()
+            self._gone()
             await self.idle_task.stop()
 
-    # -- requests taken whole ------------------------------------------------------------------------------------------------
-
-    def _take(self, data: bytes) -> bool:
-        """Takes a request whose head is known, if nothing else is in work."""
-        if not self._is_between() or not self.service.first or self.context.terminated.is_set():
-            return False
-        end = data.find(END) + len(END)
-        head = self.heads.get(data[:end])
-        if head is None or len(data) != end + head.length or self.writer.transport.get_write_buffer_size() > 0:
-            return False
-        protocol = self.protocol.protocol
-        if not isinstance(protocol, H11Protocol) or protocol.keep_alive_requests >= self.config.keep_alive_max_requests:
-            return False
-        protocol.keep_alive_requests += 1
-        self.idle_task.since = None  # type: ignore[attr-defined]
-        self._answered.clear()
-        self._taken = Taken(self.service.inference, head, data[end:], self._answer)
-        self._taken.begin()
-        return True
-
-    def _is_between(self) -> bool:
-        """Whether h11 stands between two requests, with no byte of the next."""
-        protocol = self.protocol.protocol
-        if self.idle_task.since is None or not isinstance(protocol, H11Protocol):  # type: ignore[attr-defined]
-            return False
-        connection = protocol.connection
-        return (
-            isinstance(connection, h11.Connection)
-            and connection.our_state is h11.IDLE
-            and connection.their_state is h11.IDLE
-            and not connection.trailing_data[0]
-        )
-
-    def _answer(self, response: Response) -> None:
-        self._taken = None
-        own = lines(self.config.response_headers("h11"))
-        self._unsent.append(b"".join((STATUS_LINES[response.status], response.lines, own, b"\r\n", response.body)))
-        if not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self._flush_soon)
-        self._answered.set()
-        self.idle_task.since = self.loop.time()  # type: ignore[attr-defined]
-        if self.context.terminated.is_set():
-            self._flush_soon()
-            self.writer.close()
-
-    async def _pass_on(self, data: bytes) -> None:
-        """Gives Hypercorn what came, after what was taken before it has been answered; and learns from what h11 makes of it."""
-        if self._taken is not None:
-            if not data:  # the client has left
-                self._taken.cancel()
-            else:
-                await self._answered.wait()
-        between = self._is_between()
+    async def _received(self, data: bytes) -> None:
+        """Bytes of the client's; none at its end."""
         await self.protocol.handle(RawData(data))
-        if between:
-            self._learn(data)
 
-    def _learn(self, data: bytes) -> None:
-        protocol = self.protocol.protocol
-        if not isinstance(protocol, H11Protocol) or not isinstance(protocol.stream, HTTPStream):
-            return
-        stream = protocol.stream
-        scope = stream.scope
-        end = data.find(END) + len(END)
-        headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"")
-        found = target(scope["path"]) if scope["method"] == "POST" and not scope["query_string"] else None
-        if (
-            found is not None
-            and scope["http_version"] == "1.1"
-            and not scope["root_path"]
-            and length.isdigit()
-            and len(data) == end + int(length)
-            and b"connection" not in headers
-            and LEAVE.isdisjoint(headers)
-        ):
-            self.heads.learn(data[:end], Head(found, headers, int(length)))
+    def _gone(self) -> None:
+        """Nothing more can be read."""
 
     async def _close(self) -> None:
         self._flush_soon()
@@ -238,14 +152,3 @@ class Connection(TCPServer):
     async def _initiate_server_close(self) -> None:
         self._flush_soon()
         await super()._initiate_server_close()
-
-
-def use_our_connections(service: Service) -> None:
-    """Makes Hypercorn use these connections; it has no setting for that."""
-    known = Heads()
-
-    class ServiceConnection(Connection):
-        heads = known
-
-    ServiceConnection.service = service
-    hypercorn.asyncio.run.TCPServer = ServiceConnection  # type: ignore[attr-defined]

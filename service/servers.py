@@ -26,8 +26,8 @@ from quart import Quart
 from service.config import Config
 from service.context import service_of
 from service.errors import ConfigError
+from service.express_hypercorn import use_express_connections
 from service.express_uvicorn import express_protocol
-from service.hypercorn_connection import use_our_connections
 from service.hypercorn_settings import DEFAULTS, read_hypercorn
 
 #: After the time to finish requests in: for telling their clients that it is over (seconds).
@@ -109,7 +109,7 @@ async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop:
     settings.graceful_timeout = config.drain.timeout_s + TELLING_S
     settings.loglevel = config.log.level
     settings.errorlog = logging.getLogger("hypercorn.error")
-    use_our_connections(service_of(app))
+    use_express_connections(service_of(app))
     await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
 
 
