@@ -15,13 +15,14 @@ COMPANY = 4.0
 class Pace:
     """Measured call time for each size class (powers of two of rows), the arrivals during calls, and when the slots have rested."""
 
-    __slots__ = ("_arrivals", "_call_s", "_calling_s", "rested", "slowest_s")
+    __slots__ = ("_arrivals", "_call_s", "_calling_s", "_compute_s", "rested", "slowest_s")
 
     def __init__(self) -> None:
         self.rested = -math.inf
         #: The time that calls of the slowest size class take.
         self.slowest_s = 0.0
         self._call_s: dict[int, float] = {}
+        self._compute_s: dict[int, float] = {}
         # Averaged apart, divided after: the average of quotients is ruled by the shortest calls, down to those of 0 s.
         self._arrivals = 0.0
         self._calling_s = 0.0
@@ -31,11 +32,13 @@ class Pace:
         whole = self.call_s(rows) * (1 + REST * min(1.0, self._arrivals / COMPANY))
         self.rested = min(max(self.rested, now) + whole / slots, now + whole)
 
-    def called(self, rows: int, seconds: float, arrivals: int) -> None:
-        """A call of ``rows`` rows took that long, and ``arrivals`` entries arrived meanwhile."""
+    def called(self, rows: int, seconds: float, arrivals: int, compute_s: float = math.inf) -> None:
+        """A call of ``rows`` rows took that long, ``compute_s`` of it in the model, and ``arrivals`` entries arrived meanwhile."""
         size = (rows - 1).bit_length()
         known = self._call_s.get(size)
         self._call_s[size] = seconds if known is None else known + WEIGHT * (seconds - known)
+        known = self._compute_s.get(size, math.inf)
+        self._compute_s[size] = compute_s if math.isinf(known) else known + WEIGHT * (compute_s - known)
         self.slowest_s = max(self._call_s.values())
         self._calling_s += WEIGHT * (seconds - self._calling_s)
         self._arrivals += WEIGHT * (arrivals - self._arrivals)
@@ -49,6 +52,10 @@ class Pace:
         if not self._call_s:
             return 0.0
         return self._call_s[min(self._call_s, key=lambda other: (abs(other - size), -other))]
+
+    def compute_s(self, rows: int) -> float:
+        """The time that the model itself takes for so many rows; infinite where calls of that size class were not measured."""
+        return self._compute_s.get((rows - 1).bit_length(), math.inf)
 
     @property
     def gap_s(self) -> float:

@@ -166,6 +166,8 @@ class Engine:
             name=f"model {loaded.name!r} version {loaded.version}",
             stacked=runtime.signature.batched,
             pure=runtime.pure,
+            # Python may do anything at any time; a graph with fixed dims, or a forest, does the same for every row.
+            steady=runtime.platform != "python" and not any(-1 in spec.shape[1:] for spec in runtime.signature.inputs),
         )
         return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher)
 

@@ -90,3 +90,11 @@ def test_a_rest_is_never_longer_than_twice_the_slowest_call(starts: list[tuple[i
         pace.started(rows, now, slots)
         assert now <= pace.rested <= now + pace.slowest_s * (1 + REST)
         pace.called(rows, seconds, 3)
+
+
+def test_the_models_own_time_is_known_for_measured_sizes_alone() -> None:
+    pace = Pace()
+    assert pace.compute_s(1) == math.inf
+    pace.called(1, 1.0, 0, 0.5)
+    assert pace.compute_s(1) == 0.5
+    assert pace.compute_s(8) == math.inf
