@@ -32,6 +32,8 @@ log = logging.getLogger("tureen.batching")
 
 #: After a defect the batcher refuses for this long, doubled with each further defect in a row (seconds).
 RESTART_S, RESTART_MAX_S = 1.0, 30.0
+#: Turns of the loop that may bring nobody before a batch much smaller than the last one closes.
+PATIENCE = 8
 #: A hop to a thread and back costs the loop about as much as such a call does (seconds).
 BRIEF_S = 100e-6
 #: Going through a full queue for callers who have left costs as much as many refusals: not more often than this (seconds).
@@ -69,7 +71,8 @@ class Batcher:
         self._running: set[Batch] = set()
         self._pace = Pace()
         self._arrivals = self._seen = 0
-        self._turn_due = self._in_company = False
+        self._turn_due = False
+        self._company = self._patience = 0
         self._wake = Alarm(loop, self._clock, partial(self._guarded, self._advance))
         self._expiry = Alarm(loop, self._clock, partial(self._guarded, self._expire_due))
         self._moment = self._pruned = -math.inf
@@ -170,9 +173,15 @@ class Batcher:
         """Runs once in each turn of the loop that brought entries, after all of them have joined their windows."""
         brought = self._arrivals - self._seen
         self._seen = self._arrivals
-        if brought and (brought > 1 or self._in_company) and self._may_hold():
-            # While every turn of the loop still brings company, what is already in the sockets is awaited; the first turn
-            # that brings none, or the window's end, closes. A lone entry after a lone entry is not held.
+        if brought > 1 or (brought and self._company > 1):
+            self._patience = PATIENCE
+        elif self._queue.rows * 2 < self._company:
+            self._patience -= 1  # most of those who were answered just now may be about to come back
+        else:
+            self._patience = 0
+        if self._patience > 0 and self._may_hold():
+            # While turns of the loop still bring company, what is already in the sockets is awaited. A lone entry after a lone
+            # entry is not held.
             self._loop.call_soon(self._guarded, self._turn)
             return
         self._turn_due = False
@@ -232,7 +241,7 @@ class Batcher:
 
     def _start(self, batch: Batch) -> None:
         self._running.add(batch)
-        self._in_company = len(batch.entries) > 1
+        self._company = len(batch.entries)
         self._pace.started(batch.rows, batch.started, self.policy.instances)
         if self._steady and len(batch.entries) == 1 and self._pace.compute_s(batch.rows) < BRIEF_S:
             compute(batch, self._call, stacked=self._stacked, pure=self._pure)
