@@ -62,6 +62,7 @@ class Batcher:
         self.policy = policy
         self.name = name
         self._timeout_s = policy.timeout_s
+        self._room = min(policy.max_rows, policy.queue_rows)
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure, self._steady = call, pool, stacked, pure, steady
         self._loop = loop = asyncio.get_running_loop()
@@ -112,8 +113,9 @@ class Batcher:
         """
         now = self._clock()
         left = self._timeout_s if timeout_s is None else timeout_s
-        if rows != 1 or self._queue.rows or not left > 0 or self._closing is not None or now < self._down_until:
-            self._admit(rows, now, left)  # one row before an empty queue has nothing to be refused for
+        room = self._queue.rows < self._room and rows == 1 and left > self._pace.slowest_s
+        if not room or not left > 0 or self._closing is not None or now < self._down_until:
+            self._admit(rows, now, left)  # one row more for the next call has nothing to be refused for
         if rows > self.policy.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left)
             return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)
