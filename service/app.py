@@ -3,7 +3,7 @@
     app = create_app(Config(repository=Path("repository")))
 
 It is an ordinary Quart app: register blueprints, error handlers and hooks on it, mount a Flask app under a path of it
-(``service.mount``), and serve it with any ASGI server. Models load in the background once it is served; until they are ready,
+(``service.mounts``), and serve it with any ASGI server. Models load in the background once it is served; until they are ready,
 ``/v2/health/ready`` says 503.
 """
 
@@ -18,7 +18,9 @@ from quart import Quart
 
 from models.registry import Registry
 from models.repository import Repository
+from service.account import Account
 from service.blueprints import BLUEPRINTS
+from service.blueprints.accounts import keep_accounts
 from service.blueprints.faults import answer_faults
 from service.config import Config
 from service.context import EXTENSION, Service
@@ -27,15 +29,19 @@ from service.engine import Engine
 from service.express import ExpressLane
 from service.hooks import request_hooks
 from service.inference import Inference
-from service.mount import beneath_mounts
+from service.mounts import beneath_mounts
+from service.observers import observers
+from service.place import Place
 
 log = logging.getLogger("tureen.app")
 
 
-def create_app(config: Config) -> Quart:
-    """The service for one repository. Nothing is loaded before the app is served."""
+def create_app(config: Config, place: Place | None = None) -> Quart:
+    """The service for one repository, by default as a server's only worker. Nothing is loaded before the app is served."""
     engine = Engine(Registry(open_repository(config.repository)))
-    service = Service(config, engine, Inference(engine, config.limits))
+    place = place or Place()
+    account = Account(observers(config, place))
+    service = Service(config, engine, Inference(engine, config.limits, account), place)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
@@ -44,6 +50,7 @@ def create_app(config: Config) -> Quart:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)
+    keep_accounts(app, account)
     if config.cors.allow_origins:
         quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
     blueprints = [blueprint.name for blueprint in BLUEPRINTS]

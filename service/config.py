@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -21,6 +21,7 @@ from models.errors import Problem
 from models.nearest import nearest
 from service.bind import Bind
 from service.errors import ConfigError
+from service.sections import SECTIONS, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing
 
 PREFIX = "TUREEN_"
 
@@ -28,7 +29,6 @@ PREFIX = "TUREEN_"
 _NOT_OURS = re.compile(
     r"TUREEN_(?:(?!\w*__)[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
 )
-_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 _APP = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -37,65 +37,27 @@ def _bind(value: object) -> object:
     return Bind.parse(value) if isinstance(value, str) else value
 
 
-def _origin(value: str) -> str:
-    match = _ORIGIN.fullmatch(value)
-    if match is None:
-        raise ValueError("each origin is exact and lower-case, scheme, host and port alone, as in https://shop.example")
-    if match[2] == {"http": "80", "https": "443"}[match[1]]:
-        # Browsers leave the scheme's own port out of the Origin header, so this one would never match.
-        raise ValueError(f"leave out :{match[2]}, as browsers do")
-    return value
-
-
 def _function(value: str) -> str:
     if not _APP.fullmatch(value):
         raise ValueError("name a function of an importable module, as in shop.web:extend")
     return value
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Limits(_Section):
-    """`[limits]`: what one request may bring."""
-
-    body_bytes: int = Field(default=64 * 1024**2, ge=1, description="a number of bytes, at least 1")
-    inflated_bytes: int = Field(default=256 * 1024**2, ge=1, description="a number of bytes, at least 1")
-
-
-class Cors(_Section):
-    """`[cors]`: which sites' pages may read answers; none by default."""
-
-    allow_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
-        default=(), strict=False, description="a list of exact origins, as in https://shop.example"
-    )
-
-
-class Log(_Section):
-    """`[log]`."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="debug, info, warning or error")
-
-
-class Drain(_Section):
-    """`[drain]`: how the server stops. Seconds from SIGTERM to refusing connections, and from then to giving up on requests."""
-
-    delay_s: float = Field(default=0.0, ge=0, description="a number of seconds, at least 0")
-    timeout_s: float = Field(default=30.0, ge=0, description="a number of seconds, at least 0")
-
-
-class Config(_Section):
+class Config(Section):
     """A server's whole configuration."""
 
     repository: Path = Field(default=Path("repository"), strict=False, description="a path")
     bind: Annotated[Bind, BeforeValidator(_bind)] = Field(default=Bind("127.0.0.1", 8000), description="HOST:PORT")
     server: Literal["hypercorn", "uvicorn"] = Field(default="hypercorn", description="hypercorn or uvicorn")
+    workers: int = Field(default=1, ge=1, le=64, description="a number of processes, 1 to 64")
     app: Annotated[str, AfterValidator(_function)] | None = Field(default=None, description="module:function")
     insecure: bool = Field(default=False, description="true or false")
     limits: Limits = Limits()
     cors: Cors = Cors()
     log: Log = Log()
+    metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
+    store: Store = Store()
     drain: Drain = Drain()
 
     @model_validator(mode="after")
@@ -145,10 +107,9 @@ class _Given:
     name: str
 
 
-_SECTIONS: Mapping[str, type[_Section]] = {"limits": Limits, "cors": Cors, "log": Log, "drain": Drain}
 _FIELDS: Mapping[str, FieldInfo] = {
-    **{key: field for key, field in Config.model_fields.items() if key not in _SECTIONS},
-    **{f"{section}.{key}": field for section, model in _SECTIONS.items() for key, field in model.model_fields.items()},
+    **{key: field for key, field in Config.model_fields.items() if key not in SECTIONS},
+    **{f"{section}.{key}": field for section, model in SECTIONS.items() for key, field in model.model_fields.items()},
 }
 
 
@@ -166,12 +127,12 @@ def _from_file(file: Path | None) -> Iterator[_Given]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file.name} is not TOML: {error}") from None
     for key, value in tables.items():
-        if key in _SECTIONS and not isinstance(value, dict):
+        if key in SECTIONS and not isinstance(value, dict):
             raise ConfigError(f"{file.name}: {key} is a section; write [{key}], and its keys below")
         if isinstance(value, dict) and key not in _FIELDS:
-            if key not in _SECTIONS:
+            if key not in SECTIONS:
                 yield _Given(key, value, f"{file.name}: [{key}]")
-            for name, inner in value.items() if key in _SECTIONS else ():
+            for name, inner in value.items() if key in SECTIONS else ():
                 yield _Given(f"{key}.{name}", inner, f"{file.name}: [{key}] {name}")
         else:
             yield _Given(key, value, f"{file.name}: {key}")
@@ -207,7 +168,7 @@ def _parse(text: str, annotation: object) -> object:
         return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) else text
     if annotation is float:
         return float(text) if re.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)", text, re.ASCII) else text
-    if annotation == Cors.model_fields["allow_origins"].annotation:
+    if get_origin(annotation) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
 
@@ -216,15 +177,15 @@ def _unknown(given: _Given) -> Problem | None:
     if given.key in _FIELDS:
         return None
     section, _, name = given.key.rpartition(".")
-    if section in _SECTIONS:
-        known = f"{section}.{nearest(name, _SECTIONS[section].model_fields)}"
+    if section in SECTIONS:
+        known = f"{section}.{nearest(name, SECTIONS[section].model_fields)}"
     else:
-        known = nearest(given.key, [*_FIELDS, *_SECTIONS]) or ""
+        known = nearest(given.key, [*_FIELDS, *SECTIONS]) or ""
     if given.name.startswith(PREFIX):
-        variable = PREFIX + known.upper().replace(".", "__") + ("__…" if known in _SECTIONS else "")
+        variable = PREFIX + known.upper().replace(".", "__") + ("__…" if known in SECTIONS else "")
         return Problem(given.name, "there is no such variable", variable, given.name)
     table, _, key = known.rpartition(".")
-    written = f"[{known}]" if known in _SECTIONS else f"[{table}] {key}" if table else key
+    written = f"[{known}]" if known in SECTIONS else f"[{table}] {key}" if table else key
     return Problem(given.name, f"there is no such {'section' if isinstance(given.value, dict) else 'key'}", written, given.key)
 
 

@@ -10,6 +10,7 @@ from quart import Quart, current_app
 from service.config import Config
 from service.engine import Engine
 from service.inference import Inference
+from service.place import Place
 
 EXTENSION = "tureen"
 
@@ -23,6 +24,7 @@ class Service:
     config: Config
     engine: Engine
     inference: Inference
+    place: Place
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from service.inference import Headers, Inference, Request
+from service.inference import Inference
+from service.request import Headers, Request
 from service.response import Response
 from service.routing import Target, target
 

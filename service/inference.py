@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
 from batching import Answer
-from service.config import Limits
+from service.account import Account
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
+from service.request import Headers, Request
 from service.response import Response, failed, request_id
 from service.response import lines as header_lines
-from service.routing import Target
+from service.sections import Limits
 
-Headers = Mapping[bytes, bytes]
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
@@ -32,58 +32,53 @@ LARGE = 128 * 1024
 CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
 
 
-class Request:
-    """One inference request on its way; the headers' names are lower case, ``served`` and ``infer`` are known once submitted."""
-
-    __slots__ = ("body", "headers", "id", "infer", "served", "started", "target")
-
-    infer: Infer
-    served: Served
-
-    def __init__(self, target: Target, headers: Headers, body: bytes) -> None:
-        self.started = perf_counter()
-        self.target = target
-        self.headers = headers
-        self.body = body
-        self.id = request_id(headers.get(b"x-request-id"))
-
-
 class Inference:
-    """Answers inference requests with ``engine``, within ``limits``."""
+    """Answers inference requests with ``engine``, within ``limits``, and tells ``account`` of each."""
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, account: Account) -> None:
         self.engine = engine
         self.limits = limits
+        self.account = account
 
     async def answer(self, request: Request) -> Response:
         """The response to one request. Raises CancelledError alone."""
+        answer: Answer | None = None
         try:
             if is_small(request):
                 answer = await self.submit(request)
             else:
-                self._find(request)
-                request.infer = await self._in_thread(self._inflate_and_decode, request)
-                answer = await self._submit(request)
+                served = self._find(request)
+                infer = request.infer = await self._in_thread(self._inflate_and_decode, request, served)
+                answer = await self._submit(request, served, infer)
             if answer.nbytes > LARGE:
-                return await self._in_thread(self.respond, request, answer)
-            return self.respond(request, answer)
+                response = await self._in_thread(self.respond, request, answer)
+            else:
+                response = self.respond(request, answer)
         except Exception as error:
-            return failed(error, request.id)
+            response = failed(error, request.id)
+        except asyncio.CancelledError:
+            self.account.inference(request, None, answer)
+            raise
+        self.account.inference(request, response, answer)
+        return response
 
     def submit(self, request: Request) -> asyncio.Future[Answer]:
         """Decodes, checks and queues a small request. Raises what the one table of errors translates."""
-        self._find(request)
-        request.infer = request.target.protocol.decode(request.body, request.served.signature, _header_length(request.headers))
-        return self._submit(request)
+        served = self._find(request)
+        infer = request.infer = request.target.protocol.decode(request.body, served.signature, _header_length(request.headers))
+        request.decoded = perf_counter()
+        return self._submit(request, served, infer)
 
     def respond(self, request: Request, answer: Answer) -> Response:
         """The response that carries an answer. Raises NotFinite, InvalidInput."""
-        served = request.served
-        encoded = request.target.protocol.encode(request.infer, answer.outputs, served.model, served.version)
+        served, infer = request.served, request.infer
+        if served is None or infer is None:
+            raise TypeError("the request was never submitted")
+        encoded = request.target.protocol.encode(infer, answer.outputs, served.model, served.version)
         accept = request.headers.get(b"accept-encoding")
         if accept is not None:
             encoded = coding.code(encoded, accept.decode("latin-1"))
-        return _answered(request, encoded, answer)
+        return _answered(request, served.version, encoded, answer)
 
     def too_large(self, headers: Headers) -> Response:
         """The response to a body over the limit."""
@@ -91,21 +86,24 @@ class Inference:
         error = BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None)
         return failed(error, request_id(headers.get(b"x-request-id")))
 
-    def _find(self, request: Request) -> None:
+    def _find(self, request: Request) -> Served:
         content_type = request.headers.get(b"content-type")
         if content_type is not None and content_type not in CONTENT_TYPES:
             _check_content_type(content_type)
         target = request.target
-        request.served = self.engine.served(target.model, target.version, target.label)
+        served = request.served = self.engine.served(target.model, target.version, target.label)
+        return served
 
-    def _submit(self, request: Request) -> asyncio.Future[Answer]:
-        timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), request.infer.timeout_s)
-        return self.engine.submit(request.served, request.infer, timeout_s)
+    def _submit(self, request: Request, served: Served, infer: Infer) -> asyncio.Future[Answer]:
+        timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
+        return self.engine.submit(served, infer, timeout_s)
 
-    def _inflate_and_decode(self, request: Request) -> Infer:
+    def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         encoding = request.headers.get(b"content-encoding")
         body = coding.inflate(request.body, None if encoding is None else encoding.decode("latin-1"), self.limits.inflated_bytes)
-        return request.target.protocol.decode(body, request.served.signature, _header_length(request.headers))
+        infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers))
+        request.decoded = perf_counter()
+        return infer
 
     async def _in_thread(self, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.engine.pool, step, *arguments)
@@ -116,7 +114,7 @@ def is_small(request: Request) -> bool:
     return len(request.body) <= LARGE and b"content-encoding" not in request.headers
 
 
-def _answered(request: Request, encoded: Encoded, answer: Answer) -> Response:
+def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:
     lines = (
         b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-model-version: %b\r\n"
         b'server-timing: queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"\r\n'
@@ -124,7 +122,7 @@ def _answered(request: Request, encoded: Encoded, answer: Answer) -> Response:
         encoded.content_type,
         len(encoded.body),
         request.id.encode("ascii"),
-        request.served.version.encode("ascii"),
+        version.encode("ascii"),
         1e3 * answer.queue_s,
         1e3 * answer.call_s,
         1e3 * (perf_counter() - request.started),

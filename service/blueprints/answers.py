@@ -6,8 +6,8 @@ import quart
 from quart import request
 
 from service.context import service_of
-from service.inference import Request
 from service.protocol.infer import Encoded
+from service.request import Request
 from service.response import Header, Response, lines, request_id, response
 from service.routing import target
 
@@ -56,6 +56,7 @@ async def infer(**_: str) -> quart.Response:
     headers = {key.lower().encode("latin-1"): value.encode("latin-1") for key, value in request.headers.items()}
     headers[b"x-request-id"] = name().encode("latin-1")
     body = await request.get_data(cache=False)
+    quart.g.told = True
     if isinstance(body, str):  # only as_text=True gives one
         body = body.encode()
     return as_quart(await service_of().inference.answer(Request(found, headers, body)))

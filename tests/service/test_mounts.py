@@ -15,7 +15,7 @@ from quart import Quart
 from quart import request as running
 
 from service.errors import ConfigError
-from service.mount import mount
+from service.mounts import mount
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]

@@ -1,0 +1,20 @@
+"""Where a worker stands among those of its server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.board import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The worker's slot, the board of all workers, and the directory of what they keep together; None where nothing is kept.
+
+    An app that runs without a supervisor is alone on a board of its own.
+    """
+
+    slot: int = 0
+    board: Board = field(default_factory=lambda: Board.create(1))
+    state: Path | None = None

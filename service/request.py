@@ -1,0 +1,37 @@
+"""One inference request on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from service.protocol.infer import Infer
+from service.response import request_id
+from service.routing import Target
+
+if TYPE_CHECKING:
+    from service.engine import Served
+
+Headers = Mapping[bytes, bytes]
+
+
+class Request:
+    """What came, and what is known of it so far; the headers' names are lower case.
+
+    ``served`` is None until the version is found, ``infer`` until the body is decoded, at ``decoded``. ``started`` and ``decoded``
+    are ``perf_counter``'s (seconds).
+    """
+
+    __slots__ = ("body", "decoded", "headers", "id", "infer", "served", "started", "target")
+
+    served: Served | None
+    infer: Infer | None
+
+    def __init__(self, target: Target, headers: Headers, body: bytes) -> None:
+        self.started = self.decoded = perf_counter()
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.id = request_id(headers.get(b"x-request-id"))
+        self.served = self.infer = None
