@@ -1,18 +1,24 @@
 """What a model is, where it lies, how it is loaded, run and versioned. Knows nothing of HTTP or of batching."""
 
-from models.errors import (
-    InferenceError,
-    InvalidInput,
-    LoadError,
-    ModelError,
-    NotReady,
-    Problem,
-    UnknownModel,
-    UnknownVersion,
-)
-from models.python_model import PythonModel
-from models.signature import Signature
-from models.tensor import Array, TensorSpec
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.errors import (
+        InferenceError,
+        InvalidInput,
+        LoadError,
+        ModelError,
+        NotReady,
+        Problem,
+        UnknownModel,
+        UnknownVersion,
+    )
+    from models.python_model import PythonModel
+    from models.signature import Signature
+    from models.tensor import Array, TensorSpec
 
 __all__ = [
     "Array",
@@ -28,3 +34,22 @@ __all__ = [
     "UnknownModel",
     "UnknownVersion",
 ]
+
+_ERRORS = ("InferenceError", "InvalidInput", "LoadError", "ModelError", "NotReady", "Problem", "UnknownModel", "UnknownVersion")
+_WHERE = {
+    **dict.fromkeys(_ERRORS, "models.errors"),
+    "PythonModel": "models.python_model",
+    "Signature": "models.signature",
+    "Array": "models.tensor",
+    "TensorSpec": "models.tensor",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imported when asked for: who only wants to know what can be wrong, as the supervisor does, needs no numpy."""
+    where = _WHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module 'models' has no attribute {name!r}")
+    found = getattr(importlib.import_module(where), name)
+    globals()[name] = found
+    return found
