@@ -48,11 +48,15 @@ def submit_in_parts(enqueue: Enqueue, inputs: Arrays, rows: int, max_rows: int) 
 
 
 def _joined(answers: list[Answer]) -> Answer:
-    """What the caller of all parts is told: the longest wait, the calls' time together, the rows of all their batches."""
+    """What the caller of all parts is told: the longest wait, the calls' time together, the rows of all their batches.
+
+    Of these it names the last.
+    """
     return Answer(
         join([answer.outputs for answer in answers]),
         max(answer.queue_s for answer in answers),
         sum(answer.call_s for answer in answers),
         sum(answer.batch_rows for answer in answers),
         answers[-1].reason,
+        answers[-1].batch,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy.typing as npt
@@ -18,13 +19,15 @@ Call = Callable[[Arrays, tuple[str, ...]], Arrays]
 #: What became of one entry: its own rows of the outputs, or why there are none.
 Outcome = Arrays | BaseException
 
+_number = count(1).__next__
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """One call: why it was closed, how many rows and entries it held, and how long it took (seconds).
 
     ``outcomes`` are the entries', in their order, once it has been computed. ``calls`` is 1, or more where the call failed and
-    was tried again in halves.
+    was tried again in halves. ``number`` is the process's own for this batch.
     """
 
     reason: Reason
@@ -37,17 +40,19 @@ class Batch:
     collate_s: float = 0.0
     call_s: float = 0.0
     scatter_s: float = 0.0
+    number: int = field(default_factory=_number)
 
 
 @dataclass(slots=True)
 class Answer:
-    """An entry's own rows of the outputs, how long it waited (seconds), and the batch it was computed in."""
+    """An entry's own rows of the outputs, how long it waited (seconds), and the batch it was computed in, by number."""
 
     outputs: Arrays
     queue_s: float
     call_s: float
     batch_rows: int
     reason: Reason
+    batch: int = 0
 
     @property
     def nbytes(self) -> int:

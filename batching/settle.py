@@ -13,7 +13,7 @@ from batching.statistics import Statistics
 def answer(batch: Batch, now: float, statistics: Statistics) -> None:
     """Gives every entry of a computed batch what became of it; those who have left meanwhile are counted."""
     statistics.called(batch)
-    started, call_s, batch_rows, reason = batch.started, batch.call_s, batch.rows, batch.reason
+    started, call_s, batch_rows, reason, number = batch.started, batch.call_s, batch.rows, batch.reason, batch.number
     answered, total_s, queued_s = 0, 0.0, 0.0
     for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
         future = entry.future
@@ -24,7 +24,7 @@ def answer(batch: Batch, now: float, statistics: Statistics) -> None:
             future.set_exception(_as_exception(outcome))
         else:
             queue_s = started - entry.enqueued
-            future.set_result(Answer(outcome, queue_s, call_s, batch_rows, reason))
+            future.set_result(Answer(outcome, queue_s, call_s, batch_rows, reason, number))
             answered += 1
             total_s += now - entry.enqueued
             queued_s += queue_s

@@ -45,6 +45,15 @@ async def test_a_batch_is_formed_when_a_slot_frees_and_not_before() -> None:
     assert [values(await entry) for entry in entries] == [[2000], [2], [4], [6]]
 
 
+async def test_answers_of_one_call_name_the_same_batch_and_those_of_another_call_another() -> None:
+    bench = Bench(AT_ONCE)
+    entries = [await busy(bench), bench.submit(1), bench.submit(2)]
+    await bench.run()
+    await bench.run()
+    first, second, third = [(await entry).batch for entry in entries]
+    assert 0 < first < second == third
+
+
 async def test_the_window_is_measured_from_its_oldest_entrys_arrival() -> None:
     bench = Bench(Policy(window_ms=10, close="full"))
     bench.submit(1)
