@@ -1,0 +1,125 @@
+"""Every family of metrics: its name, what it says, its labels and buckets. Names and units are Prometheus's conventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+#: Upper bounds of the buckets of durations (seconds): 100 us to 10 s.
+SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+#: Of a batch's rows: powers of two.
+ROWS: Final = tuple([float(1 << power) for power in range(13)])
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family. A counter's name is without its ``_total``. ``least``: of several workers' values the smallest is the server's,
+    not their sum."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    least: bool = False
+
+    @property
+    def width(self) -> int:
+        """The cells of one series: one for each bucket, that of +Inf among them, and the sum; else one."""
+        return len(self.bounds) + 2 if self.bounds else 1
+
+    @property
+    def exposed(self) -> str:
+        """The name under which it is scraped."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+_VERSION = ("model", "version")
+_WORKER = ("worker",)
+
+REQUESTS = Family(
+    "tureen_requests", "counter", "Inference requests that ended, by HTTP status; 499: the client left.", (*_VERSION, "code")
+)
+DURATION = Family(
+    "tureen_request_duration_seconds", "histogram", "From an inference request's last byte to its response.", _VERSION, SECONDS
+)
+QUEUE = Family(
+    "tureen_queue_duration_seconds", "histogram", "What an answered inference request waited for its batch.", _VERSION, SECONDS
+)
+INFER = Family(
+    "tureen_infer_duration_seconds", "histogram", "The model's call that an answered inference request was in.", _VERSION, SECONDS
+)
+BATCH_ROWS = Family(
+    "tureen_batch_rows", "histogram", "Rows of the batch that an answered inference request was in.", _VERSION, ROWS
+)
+ROWS_ANSWERED = Family("tureen_rows", "counter", "Rows of answered inference requests.", _VERSION)
+HTTP_REQUESTS = Family(
+    "tureen_http_requests", "counter", "All other requests that ended, by route and HTTP status.", ("route", "method", "code")
+)
+HTTP_DURATION = Family(
+    "tureen_http_request_duration_seconds", "histogram", "How long all other requests took.", ("route",), SECONDS
+)
+
+BATCHES = Family("tureen_batches", "counter", "Calls of the model, by why their batch closed.", (*_VERSION, "reason"))
+REFUSED = Family("tureen_refused", "counter", "Entries refused at the batcher's door.", _VERSION)
+EXPIRED = Family("tureen_expired", "counter", "Entries whose deadline passed in the queue or in the call.", _VERSION)
+CANCELLED = Family("tureen_cancelled", "counter", "Entries whose client left before their answer.", _VERSION)
+DEFECTS = Family("tureen_batcher_defects", "counter", "Times that the batcher failed and started again.", _VERSION)
+QUEUED = Family("tureen_queued_rows", "gauge", "Rows that wait for a slot now.", _VERSION)
+QUEUE_LIMIT = Family("tureen_queue_limit_rows", "gauge", "Rows that may wait for a slot.", _VERSION)
+SLOTS_USED = Family("tureen_slots_in_use", "gauge", "Calls of the model in flight now.", _VERSION)
+SLOTS = Family("tureen_slots", "gauge", "Calls of the model that may be in flight.", _VERSION)
+MEMORY = Family(
+    "tureen_model_memory_bytes", "gauge", "What the processes' resident memory grew by while the version loaded.", _VERSION
+)
+READY = Family("tureen_model_ready", "gauge", "1 where every serving worker answers for the version, else 0.", _VERSION, least=True)
+
+LAG = Family("tureen_event_loop_lag_seconds", "gauge", "How late the event loop was when last looked at.", _WORKER)
+LAG_MAX = Family("tureen_event_loop_lag_max_seconds", "gauge", "The latest that it was in the last ten seconds.", _WORKER)
+RESIDENT = Family("tureen_process_resident_memory_bytes", "gauge", "Resident memory of the worker.", _WORKER)
+CPU = Family("tureen_process_cpu_seconds", "counter", "User and system time of the workers of a line.", _WORKER)
+THREADS = Family("tureen_process_threads", "gauge", "Threads of the worker.", _WORKER)
+
+#: What workers count in cells, by name.
+COUNTED: Final = {
+    family.name: family
+    for family in (
+        REQUESTS,
+        DURATION,
+        QUEUE,
+        INFER,
+        BATCH_ROWS,
+        ROWS_ANSWERED,
+        HTTP_REQUESTS,
+        HTTP_DURATION,
+        BATCHES,
+        REFUSED,
+        EXPIRED,
+        CANCELLED,
+        DEFECTS,
+        QUEUED,
+        QUEUE_LIMIT,
+        SLOTS_USED,
+        SLOTS,
+        MEMORY,
+        READY,
+        LAG,
+        LAG_MAX,
+        RESIDENT,
+        CPU,
+        THREADS,
+    )
+}
+
+WORKERS = Family("tureen_workers", "gauge", "Workers by where they are in their life.", ("phase",))
+WORKERS_READY = Family("tureen_workers_ready", "gauge", "Serving workers that have loaded all that they should.")
+STARTS = Family("tureen_worker_starts", "counter", "Workers started, the first of each line included.", _WORKER)
+CONNECTIONS = Family("tureen_connections", "gauge", "Open connections.", _WORKER)
+SILENCE = Family("tureen_worker_silence_seconds", "gauge", "Since the worker's event loop was last seen to turn.", _WORKER)
+DROPPED_SERIES = Family("tureen_metrics_dropped_series", "counter", "Series that found no room and are not counted.")
+BUILD = Family("tureen_build_info", "gauge", "1; its labels say what runs.", ("version", "python", "server"))
+
+#: What the worker that is asked reads off the board, and knows of itself.
+READ: Final = {family.name: family for family in (WORKERS, WORKERS_READY, STARTS, CONNECTIONS, SILENCE, DROPPED_SERIES, BUILD)}
