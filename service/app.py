@@ -22,6 +22,7 @@ from service.account import Account
 from service.blueprints import BLUEPRINTS
 from service.blueprints.accounts import keep_accounts
 from service.blueprints.faults import answer_faults
+from service.bounds import keep_bounds
 from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
@@ -50,6 +51,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)
+    keep_bounds(app)
     keep_accounts(app, account)
     if config.cors.allow_origins:
         quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
