@@ -9,6 +9,10 @@ ServiceError
 ├── NotFinite           500 a result holds NaN or Infinity, which JSON cannot say
 ├── NotSupported        501 the protocol has it, we do not
 ├── Draining            503 the server is about to stop
+├── StoreError
+│   ├── StoreUnavailable 503 the control store cannot be read or written
+│   └── NotFollowed      503 not every worker has brought about what is wanted
+├── TooManyConnections  503 as many connections are open as may be
 └── ConfigError         tureen.toml, environment or command line; never reaches HTTP
 """
 
@@ -63,8 +67,24 @@ class Draining(ServiceError):
     """The server finishes what it has and takes no more."""
 
 
+class TooManyConnections(ServiceError):
+    """As many connections are open as may be."""
+
+
 class NotSupported(ServiceError):
     """The protocol has it, we do not."""
+
+
+class StoreError(ServiceError):
+    """What the workers keep together could not be used as asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The control store cannot be read or written now."""
+
+
+class NotFollowed(StoreError):
+    """Not every worker has brought about what is wanted: ``details`` name those."""
 
 
 class ConfigError(ServiceError):

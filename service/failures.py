@@ -16,8 +16,11 @@ from service.errors import (
     Draining,
     MethodNotAllowed,
     NotFinite,
+    NotFollowed,
     NotSupported,
     ServiceError,
+    StoreUnavailable,
+    TooManyConnections,
     UnknownPath,
     UnsupportedMedia,
 )
@@ -56,6 +59,9 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         batching.Closed: (503, "model_not_ready"),
         models.NotReady: (503, "model_not_ready"),
         Draining: (503, "draining"),
+        StoreUnavailable: (503, "store_unavailable"),
+        NotFollowed: (503, "not_followed"),
+        TooManyConnections: (503, "too_many_connections"),
         batching.DeadlineExceeded: (504, "deadline_exceeded"),
     }
 )
