@@ -17,6 +17,8 @@ from quart import Quart
 from models import LoadError
 from models.shelf import State
 from service.bind import Bind
+from service.commands.models import models
+from service.commands.status import status
 from service.config import Config
 from service.errors import ConfigError
 
@@ -27,6 +29,10 @@ CONFIG = Path("tureen.toml")
 @click.version_option(package_name="tureen")
 def main() -> None:
     """Serves ONNX and LightGBM models over HTTP, batched."""
+
+
+main.add_command(models)
+main.add_command(status)
 
 
 @main.command()

@@ -1,0 +1,81 @@
+"""One look at a running server: what it answers to a few requests, as it came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from service.commands.client import Client, Reply, Unreachable
+from service.commands.exposition import Sample, samples
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen, and when (``time.monotonic()``). ``samples`` is None where the server has no metrics; a model version's
+    platform is there when it is ready."""
+
+    at: float
+    server: Json
+    ready: bool
+    reason: str = ""
+    index: Sequence[Json] = ()
+    platforms: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    statistics: Sequence[Json] = ()
+    samples: Sequence[Sample] | None = None
+
+
+def look(client: Client, known: Mapping[tuple[str, str], str] | None = None) -> Look:
+    """Asks; the platforms in ``known`` are not asked for again. Raises Unreachable."""
+    server = _object(client, client.get("/v2"))
+    if "name" not in server:
+        raise Unreachable(f"what answers at {client.url} does not speak the Open Inference Protocol; check --url")
+    readiness = client.get("/v2/health/ready")
+    index = _objects(client, client.post("/v2/repository/index"))
+    statistics = client.get("/v2/models/stats").json()
+    scrape = client.get("/metrics")
+    platforms = dict(known or {})
+    for entry in index:
+        key = (str(entry.get("name")), str(entry.get("version")))
+        if entry.get("state") == "READY" and key not in platforms:
+            path = f"/v2/models/{quote(key[0], safe='')}/versions/{quote(key[1], safe='')}"
+            found = client.get(path).json()
+            platforms[key] = str(found.get("platform", "")) if isinstance(found, dict) else ""
+    return Look(
+        time.monotonic(),
+        server,
+        readiness.status == 200,
+        _reason(readiness),
+        index,
+        platforms,
+        _listed(statistics.get("model_stats") if isinstance(statistics, dict) else None),
+        tuple(samples(scrape.body.decode("utf-8", "replace"))) if scrape.status == 200 else None,
+    )
+
+
+def _reason(readiness: Reply) -> str:
+    content = readiness.json()
+    if readiness.status == 200 or not isinstance(content, dict):
+        return ""
+    return str(content.get("reason") or content.get("error") or "")
+
+
+def _object(client: Client, reply: Reply) -> Json:
+    content = reply.json()
+    if reply.status != 200 or not isinstance(content, dict):
+        raise Unreachable(f"what answers at {client.url} is no server of models ({reply.error}); check --url")
+    return content
+
+
+def _objects(client: Client, reply: Reply) -> list[Json]:
+    if reply.status != 200:
+        raise Unreachable(f"{client.url} does not say what it has loaded: {reply.error}")
+    return _listed(reply.json())
+
+
+def _listed(content: object) -> list[Json]:
+    return [entry for entry in content if isinstance(entry, dict)] if isinstance(content, list) else []

@@ -1,0 +1,129 @@
+"""`tureen models`: loads and unloads models of a running server, by the Open Inference Protocol's repository calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from service.commands.client import DEFAULT_URL, Client, Reply, Unreachable
+from service.commands.table import table
+
+REFUSED = 1
+UNREACHABLE = 2
+#: A load opens and warms up what may be gigabytes, on each worker (seconds).
+PATIENCE_S = 600.0
+
+_URL = click.option("--url", help=f"Where the server listens.  [default: {DEFAULT_URL}]")
+_TIMEOUT = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=PATIENCE_S, show_default=True, help="Seconds for an answer."
+)
+
+
+@click.group(invoke_without_command=True)
+@_URL
+@click.pass_context
+def models(context: click.Context, url: str | None) -> None:
+    """List, load and unload the models of a running server. Exits 1 when it refuses, 2 when no server answers."""
+    context.obj = url
+    if context.invoked_subcommand is None:
+        _list(url)
+
+
+@models.command("list")
+@_URL
+@click.pass_obj
+def listing(given: str | None, url: str | None) -> None:
+    """Every model and version with its state, and why where it does not answer."""
+    _list(url or given)
+
+
+@models.command()
+@click.argument("name")
+@_URL
+@_TIMEOUT
+@click.pass_obj
+def load(given: str | None, name: str, url: str | None, timeout: float) -> None:
+    """Load what the repository has of NAME, or load it again; the old answers until the new is warm."""
+    with _server(url or given, timeout) as client:
+        _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/load"), f"{name} was not loaded")
+        click.echo(loaded(name, _index(client)))
+
+
+@models.command()
+@click.argument("name")
+@_URL
+@_TIMEOUT
+@click.pass_obj
+def unload(given: str | None, name: str, url: str | None, timeout: float) -> None:
+    """Take NAME out of service; what it has taken is answered first."""
+    with _server(url or given, timeout) as client:
+        _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/unload"), f"{name} was not unloaded")
+        click.echo(f"{name} is unloaded; its requests are answered 503 until it is loaded again")
+
+
+def loaded(name: str, index: Sequence[dict[str, Any]]) -> str:
+    """The sentence after a load: what of the model answers now, and what does not."""
+    entries = [entry for entry in index if entry.get("name") == name]
+    ready = [str(entry.get("version")) for entry in entries if entry.get("state") == "READY"]
+    lines = [f"{name} is loaded: {_versions(ready)}"]
+    lines += [f"  {_called(entry)}: {entry['reason']}" for entry in entries if entry.get("reason")]
+    return "\n".join(lines)
+
+
+def listed(index: Sequence[dict[str, Any]]) -> str:
+    """The index as a table, with the reasons below."""
+    if not index:
+        return "  no model is there; put one into the repository, then `tureen models load NAME`"
+    rows = [("model", "version", "state")]
+    rows += [(str(entry.get("name")), str(entry.get("version", "-")), str(entry.get("state", "-")).lower()) for entry in index]
+    return "\n".join([*table(rows), *(f"  {_called(entry)}: {entry['reason']}" for entry in index if entry.get("reason"))])
+
+
+def _list(url: str | None) -> None:
+    with _server(url, 5.0) as client:
+        click.echo(listed(_index(client)))
+
+
+def _index(client: Client) -> list[dict[str, Any]]:
+    reply = client.post("/v2/repository/index")
+    content = reply.json()
+    if reply.status != 200 or not isinstance(content, list):
+        raise Unreachable(f"{client.url} does not say what it has loaded ({reply.error}); check --url")
+    return [entry for entry in content if isinstance(entry, dict)]
+
+
+@contextmanager
+def _server(url: str | None, timeout_s: float) -> Iterator[Client]:
+    """A client for the length of a command; where nothing answers, the command ends with a sentence."""
+    try:
+        client = Client(DEFAULT_URL if url is None else url, timeout_s)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from None
+    with client:
+        try:
+            yield client
+        except Unreachable as error:
+            click.echo(f"tureen: {error}", err=True)
+            sys.exit(UNREACHABLE)
+
+
+def _done(reply: Reply, failed: str) -> None:
+    if reply.status != 200:
+        click.echo(f"tureen: {failed}: {reply.error}", err=True)
+        sys.exit(REFUSED)
+
+
+def _versions(ready: Sequence[str]) -> str:
+    if not ready:
+        return "no version of it answers"
+    return f"version{'s' * (len(ready) > 1)} {' and '.join(ready)} answer{'s' * (len(ready) == 1)}"
+
+
+def _called(entry: dict[str, Any]) -> str:
+    version = entry.get("version")
+    return f"{entry.get('name')}/{version}" if version else str(entry.get("name"))
