@@ -71,7 +71,8 @@ class Hold:
 class LoadedVersion:
     """One version of a model, ready to compute: two are equal when they are one object.
 
-    ``loaded_at`` is in seconds since the epoch, ``load_s`` how long loading and warming took.
+    ``loaded_at`` is in seconds since the epoch, ``load_s`` how long loading and warming took, ``memory_bytes`` what the process
+    grew by meanwhile.
     """
 
     name: str
@@ -81,6 +82,7 @@ class LoadedVersion:
     notes: tuple[str, ...]
     loaded_at: float
     load_s: float
+    memory_bytes: int
     stamp: Stamp = field(repr=False)
     hold: Hold = field(repr=False)
 

@@ -13,12 +13,13 @@ from models.shelf import Shelf
 
 @dataclass(slots=True)
 class Candidate:
-    """A version on its way to be served."""
+    """A version on its way to be served; the time that it took so far, and what the process grew by meanwhile."""
 
     source: Source
     manifest: Manifest
     runtime: Runtime | None = None
     spent_s: float = 0.0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from models.callee import Neighbours
 from models.errors import LoadError, NotReady, UnknownModel
+from models.footprint import resident_bytes
 from models.lease import Hold, LoadedVersion
 from models.loader import load, warm_up
 from models.manifest import Manifest
@@ -57,6 +58,15 @@ class Registry:
             yield found
         finally:
             found.release()
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a model of that name, ready or not."""
+        return name in self._shelves
+
+    def unloaded(self, name: str) -> bool:
+        """Whether the model is one that was taken out of service, so that nobody misses it."""
+        shelf = self._shelves.get(name)
+        return shelf is not None and shelf.unloaded
 
     def require(self, name: str) -> None:
         """Raises UnknownModel where there is no model of that name, ready or not."""
@@ -119,7 +129,7 @@ class Registry:
             shelf = self._shelf(name)
             versions: list[int | None] = [*shelf.ready] or [None]
             failed = dict.fromkeys(versions, f"model {name!r} was unloaded")
-            self._publish(Shelf(name, failed=failed))
+            self._publish(Shelf(name, failed=failed, unloaded=True))
 
     def close(self) -> None:
         """Unloads everything, for the end of the process."""
@@ -147,7 +157,7 @@ class Registry:
         for reason in plan.failed.values():
             log.error("%s", reason)
         loading = frozenset(candidate.source.version for candidate in plan.candidates)
-        self._publish(replace(before, loading=loading, failed=plan.failed))
+        self._publish(replace(before, loading=loading, failed=plan.failed, unloaded=False))
         return plan
 
     def _bring_up(self, candidates: Sequence[Candidate]) -> None:
@@ -162,11 +172,14 @@ class Registry:
 
     def _try(self, candidate: Candidate, *, last: bool) -> bool:
         """Whether the candidate's fate is known; if not, it called a model that is not ready yet."""
-        source, started = candidate.source, time.perf_counter()
+        source, started, before = candidate.source, time.perf_counter(), resident_bytes()
         try:
-            runtime = candidate.runtime or load(source, candidate.manifest, self.models)
-            candidate.runtime = runtime
-            notes = warm_up(runtime, candidate.manifest)
+            try:
+                runtime = candidate.runtime or load(source, candidate.manifest, self.models)
+                candidate.runtime = runtime
+                notes = warm_up(runtime, candidate.manifest)
+            finally:
+                candidate.memory_bytes += max(0, resident_bytes() - before)
         except LoadError as error:
             candidate.spent_s += time.perf_counter() - started
             if _waits(error) and not last:
@@ -200,6 +213,7 @@ class Registry:
             notes=(*runtime.notes, *warmth),
             loaded_at=time.time(),
             load_s=load_s,
+            memory_bytes=candidate.memory_bytes,
             stamp=source.stamp,
             hold=Hold(runtime),
         )

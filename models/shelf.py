@@ -35,6 +35,7 @@ class Shelf:
     """One model: its ready versions, ascending; its labels; versions that load now, and why others do not serve.
 
     ``failed`` may name a version that is ready too: its newer file would not load. Its key None speaks of the whole model.
+    ``unloaded``: it was taken out of service, and is not missed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Shelf:
     labels: Mapping[str, int] = field(default_factory=dict)
     loading: frozenset[int] = frozenset()
     failed: Mapping[int | None, str] = field(default_factory=dict)
+    unloaded: bool = False
 
     def find(self, version: int | None, label: str | None) -> LoadedVersion:
         """That ready version; the highest one where neither is named. Raises UnknownVersion, NotReady."""
