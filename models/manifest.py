@@ -101,6 +101,8 @@ class Manifest(_Section):
     @classmethod
     def from_json_overrides(cls, text: str, *, model: str, base: Manifest | None = None) -> Manifest:
         """``base`` with what a JSON object of the same sections puts in its place, key by key. Raises LoadError."""
+        if len(text) > LARGEST:
+            raise LoadError(f"model {model!r}, config: it has {len(text)} characters; expected at most {LARGEST}")
         try:
             tree = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 from models.callee import Neighbours
 from models.errors import LoadError, NotReady, UnknownModel
@@ -20,7 +21,7 @@ from models.lease import Hold, LoadedVersion
 from models.loader import load, warm_up
 from models.manifest import Manifest
 from models.plan import Candidate, Plan, planned
-from models.repository import ModelEntry, Repository, unknown_model
+from models.repository import ModelEntry, Repository, unknown_model, wanted
 from models.runtime import Models, Runtime
 from models.shelf import IndexEntry, Shelf
 
@@ -89,10 +90,17 @@ class Registry:
             for line in shelf.index(version for left, version in leaving if left == name)
         ]
 
-    def load_all(self) -> list[IndexEntry]:
-        """Loads all that the version policies want, models that may call others last. What fails is told in the index."""
+    def load_all(self, overrides: Mapping[str, str] = MappingProxyType({}), unloaded: Collection[str] = ()) -> list[IndexEntry]:
+        """Loads all that the version policies want, models that may call others last. What fails is told in the index.
+
+        ``overrides``: for each model what ``load`` takes as such. Models that are ``unloaded`` are known, and are not loaded.
+        """
         with self._change():
-            plans = [self._plan(entry, entry.manifest) for entry in self.repository.scan()]
+            entries = self.repository.scan()
+            for entry in entries:
+                if entry.name in unloaded:
+                    self._leave_out(entry)
+            plans = [self._first_plan(entry, overrides.get(entry.name)) for entry in entries if entry.name not in unloaded]
             candidates = [candidate for plan in plans for candidate in plan.candidates]
             self._bring_up(sorted(candidates, key=lambda candidate: candidate.source.platform == "python"))
             for plan in plans:
@@ -106,16 +114,7 @@ class Registry:
         LoadError, after which all that served still serves.
         """
         with self._change():
-            try:
-                entry = self.repository.entry(name)
-            except UnknownModel:
-                if name not in self._shelves:
-                    raise
-                raise LoadError(f"model {name!r} is not in the repository any more; unload it, or put it back") from None
-            manifest = entry.manifest
-            if config_override is not None and entry.problem is None:
-                manifest = Manifest.from_json_overrides(config_override, model=name, base=manifest)
-            plan = self._plan(entry, manifest)
+            plan = self._plan(*self.look(name, config_override))
             self._bring_up(plan.candidates)
             self._settle(plan)
             shelf = self._shelves[name]
@@ -123,12 +122,22 @@ class Registry:
             raise LoadError("; ".join(shelf.reasons()))
         return list(shelf.ready.values())
 
+    def look(self, name: str, config_override: str | None = None) -> tuple[ModelEntry, Manifest]:
+        """A model as it lies there now, and the manifest that a load would go by. Raises UnknownModel, LoadError; loads nothing."""
+        try:
+            entry = self.repository.entry(name)
+        except UnknownModel:
+            if name not in self._shelves:
+                raise
+            raise LoadError(f"model {name!r} is not in the repository any more; unload it, or put it back") from None
+        return entry, _overridden(entry, config_override)
+
     def unload(self, name: str) -> None:
         """Takes the model out of service; each version is closed once nobody uses it. Raises UnknownModel."""
         with self._change():
             shelf = self._shelf(name)
             versions: list[int | None] = [*shelf.ready] or [None]
-            failed = dict.fromkeys(versions, f"model {name!r} was unloaded")
+            failed = dict.fromkeys(versions, _unloaded(name))
             self._publish(Shelf(name, failed=failed, unloaded=True))
 
     def close(self) -> None:
@@ -150,6 +159,16 @@ class Registry:
         if shelf is None:
             raise unknown_model(name, self._shelves)
         return shelf
+
+    def _first_plan(self, entry: ModelEntry, config_override: str | None) -> Plan:
+        try:
+            return self._plan(entry, _overridden(entry, config_override))
+        except LoadError as error:  # the model's own model.toml has changed since the override was given
+            return self._plan(replace(entry, problem=str(error)), entry.manifest)
+
+    def _leave_out(self, entry: ModelEntry) -> None:
+        versions = wanted([version.version for version in entry.versions], entry.manifest.versions) or (None,)
+        self._publish(Shelf(entry.name, failed=dict.fromkeys(versions, _unloaded(entry.name)), unloaded=True))
 
     def _plan(self, entry: ModelEntry, manifest: Manifest) -> Plan:
         before = self._shelves.get(entry.name, Shelf(entry.name))
@@ -258,6 +277,16 @@ class Registry:
         )
         for loaded in gone:
             loaded.hold.retire()
+
+
+def _overridden(entry: ModelEntry, config_override: str | None) -> Manifest:
+    if config_override is None or entry.problem is not None:
+        return entry.manifest
+    return Manifest.from_json_overrides(config_override, model=entry.name, base=entry.manifest)
+
+
+def _unloaded(name: str) -> str:
+    return f"model {name!r} was unloaded"
 
 
 def _waits(error: BaseException | None) -> bool:

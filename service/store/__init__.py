@@ -1,0 +1,12 @@
+"""What all workers of a server keep together: a small SQLite database, `control.db` in the state directory.
+
+It says what is wanted of the models and who asked for it. Every access blocks, so none belongs on the event loop.
+"""
+
+from __future__ import annotations
+
+from service.store.audit import Entry
+from service.store.control import ControlStore, Snapshot, prepare
+from service.store.wishes import Wanted, Wish
+
+__all__ = ["ControlStore", "Entry", "Snapshot", "Wanted", "Wish", "prepare"]

@@ -1,0 +1,87 @@
+"""A connection to the database, and what can be wrong with one, in words."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+from service.errors import StoreUnavailable
+
+Mode = Literal["ro", "rw", "rwc"]
+
+#: How long a writer waits for another (seconds). Writes take a millisecond, so one that takes longer hangs.
+BUSY_S: Final = 2.0
+
+_TROUBLE: Final = {
+    sqlite3.SQLITE_BUSY: f"another process has held its lock for {BUSY_S:g} s; end that process, or try again",
+    sqlite3.SQLITE_LOCKED: f"another process has held its lock for {BUSY_S:g} s; end that process, or try again",
+    sqlite3.SQLITE_FULL: "its disk is full; make room",
+    sqlite3.SQLITE_IOERR: "its disk cannot be read or written; look for what the system's log says of it",
+    sqlite3.SQLITE_READONLY: "it is read-only; make the state directory writable",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; put the state directory back, with the server's right to write there",
+    sqlite3.SQLITE_PERM: "it may not be opened; give the server the right to write to the state directory",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged; put a whole copy in its place, or move it away and restart the server",
+    sqlite3.SQLITE_NOTADB: "its file is damaged; put a whole copy in its place, or move it away and restart the server",
+}
+DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def connect(path: Path, mode: Mode) -> sqlite3.Connection:
+    """A connection in autocommit, for whichever thread holds it. Raises sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        if mode == "rwc":
+            _write_ahead(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
+    """A connection for the length of a ``with``. Raises StoreUnavailable in place of sqlite3.Error."""
+    with told(), closing(connect(path, mode)) as connection:
+        yield connection
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Within, StoreUnavailable is raised in place of sqlite3.Error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(trouble(error)) from error
+
+
+def trouble(error: sqlite3.Error) -> str:
+    """What is wrong, in a sentence that is safe to show a caller."""
+    reason = _TROUBLE.get(code(error), "it failed; the server's log has the reason")
+    return f"the control store cannot be used: {reason}"
+
+
+def code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; -1 where Python's module raised by itself."""
+    extended = getattr(error, "sqlite_errorcode", None)
+    return -1 if extended is None else int(extended) & 0xFF
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """WAL, so that readers and a writer do not wait for each other. SQLite does not wait for its turn to switch to it."""
+    last = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > last:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,154 @@
+"""The control store as one worker, or a command beside the server, uses it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from service.errors import ConfigError, StoreUnavailable
+from service.store import audit, wishes
+from service.store.audit import Entry
+from service.store.connection import DAMAGED, code, connect, opened, told, trouble
+from service.store.migrations import MIGRATIONS, migrate, transaction, version
+from service.store.wishes import Wanted, Wish
+
+FILE: Final = "control.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is wanted, all read at one moment. ``version`` is for the next look alone."""
+
+    version: tuple[int, int]
+    generation: int
+    wishes: tuple[Wish, ...]
+
+
+def prepare(state: Path) -> None:
+    """Makes the database, or brings it up to date, before the first worker starts.
+
+    Raises ConfigError where it is damaged, no control store, or newer than this Tureen, and has then not touched the file;
+    StoreUnavailable where it cannot be written.
+    """
+    path = state / FILE
+    try:
+        if path.exists() and path.stat().st_size:
+            _refuse_what_is_not_ours(path)
+        with closing(connect(path, "rwc")) as connection:
+            migrate(connection)
+    except OSError as error:
+        raise StoreUnavailable(f"the control store cannot be used: {error.strerror}; look at the state directory's rights") from error
+    except sqlite3.Error as error:
+        if code(error) in DAMAGED:
+            raise ConfigError(_damaged(path)) from error
+        raise StoreUnavailable(trouble(error)) from error
+
+
+class ControlStore:
+    """One process's way to the database. ``look`` is for one thread at a time; the others open a connection each time."""
+
+    def __init__(self, state: Path) -> None:
+        self.path = state / FILE
+        self._reader: sqlite3.Connection | None = None
+        self._inode = 0
+        self._opened = 0
+
+    def look(self, known: tuple[int, int] | None = None) -> Snapshot | None:
+        """What is wanted now; None where nobody has changed anything since the snapshot of that version.
+
+        Raises StoreUnavailable, after which the next look opens the database anew.
+        """
+        try:
+            with told():
+                reader = self._open()
+                seen = (self._opened, int(reader.execute("PRAGMA data_version").fetchone()[0]))
+                if seen == known:
+                    return None
+                reader.execute("BEGIN")
+                try:
+                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader))
+                finally:
+                    reader.execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
+
+    def wish(self, model: str, wanted: Wanted, config: str | None, entry: Entry) -> Wish:
+        """Writes what is wanted of a model, on trial, and who asked for it. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            made = wishes.wish(connection, model, wanted, config)
+            audit.append(connection, entry)
+            return made
+
+    def settle(self, done: Wish, entry: Entry) -> None:
+        """The wish is what is wanted from now on. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            wishes.settle(connection, done)
+            audit.append(connection, entry)
+
+    def withdraw(self, failed: Wish, entry: Entry) -> None:
+        """The wish could not be brought about: what was wanted before is wanted again. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            wishes.withdraw(connection, failed)
+            audit.append(connection, entry)
+
+    def audit(self, limit: int = 100) -> tuple[Entry, ...]:
+        """The audit's last lines, the newest first. Raises StoreUnavailable."""
+        with opened(self.path, "rw") as connection:
+            return audit.latest(connection, limit)
+
+    def close(self) -> None:
+        """Closes what ``look`` has opened; another look opens it again."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            with contextlib.suppress(sqlite3.Error):
+                reader.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with opened(self.path, "rw") as connection:
+            with transaction(connection):
+                yield connection
+            # Changes are few: each goes to the database's own file at once, which is then whole without its log.
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            inode = os.stat(self.path).st_ino
+        except OSError as error:
+            raise StoreUnavailable(f"the control store cannot be used: its file cannot be reached ({error.strerror})") from error
+        if self._reader is None or inode != self._inode:  # a copy was put in its place
+            self.close()
+            self._reader, self._inode = connect(self.path, "rw"), inode
+            self._opened += 1
+        return self._reader
+
+
+def _refuse_what_is_not_ours(path: Path) -> None:
+    """Raises ConfigError. Reads alone, so that a file that is refused stays as it is."""
+    with closing(connect(path, "ro")) as connection:
+        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise ConfigError(_damaged(path))
+        known, has = len(MIGRATIONS), version(connection)
+        if has > known:
+            raise ConfigError(
+                f"{path} was written by a newer Tureen: its schema is version {has}, and this Tureen knows up to {known}; "
+                "run the newer one, or give another [store] state_dir"
+            )
+        if has == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+            raise ConfigError(f"{path} is a database of another program; give another [store] state_dir")
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"{path} is damaged and was left as it is; put a copy of it from a backup in its place, "
+        "or move it away to start with what the repository has"
+    )

@@ -1,0 +1,97 @@
+"""The database's schema as the steps that made it. A change of it is one more step at the end; those before it never change.
+
+``PRAGMA user_version`` is the number of steps that a database has behind it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+_MODELS: Final = """
+-- Rises with every change that workers have to follow. It begins at the clock's milliseconds, so that a database which takes
+-- the place of a lost one is ahead of whatever workers have followed.
+CREATE TABLE generation (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    number INTEGER NOT NULL
+) STRICT;
+
+-- Of a model: at most one wish that is settled, and those after it whose fate is not known yet.
+CREATE TABLE wanted (
+    generation INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    wanted TEXT NOT NULL CHECK (wanted IN ('loaded', 'unloaded')),
+    config TEXT,
+    settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)),
+    changed_at REAL NOT NULL
+) STRICT;
+
+CREATE INDEX wanted_by_model ON wanted (model);
+
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    outcome TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN
+    SELECT RAISE(ABORT, 'the audit is only ever appended to');
+END;
+
+CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit BEGIN
+    SELECT RAISE(ABORT, 'the audit is only ever appended to');
+END;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS,)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Takes the steps that the database has not behind it, each in one transaction; who comes second finds them taken."""
+    while version(connection) < len(migrations):
+        with transaction(connection):
+            done = version(connection)  # another process may have been quicker
+            if done >= len(migrations):
+                return
+            for statement in _statements(migrations[done]):
+                connection.execute(statement)
+            if done == 0:
+                connection.execute("INSERT INTO generation VALUES (1, ?)", (time.time_ns() // 1_000_000,))
+            connection.execute(f"PRAGMA user_version = {done + 1}")
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many steps the database has behind it."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done within, or nothing; takes the write lock at once, so that what is read within stays true."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors have rolled back already
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The script's statements: ``executescript`` would commit before the first, and so end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"the migration ends within a statement: {statement.strip()[:80]}")
