@@ -1,12 +1,13 @@
-"""A request that a model answers, made from its signature alone: for the curl line of the start-up summary."""
+"""A request that a model answers, made from its signature alone: for the start-up summary, and the API's documentation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
-from models import Signature, TensorSpec
+from models import Signature
 from models.tensor import FLOATS, INTEGERS
 
 #: Where a free dim has to have some length.
@@ -19,8 +20,8 @@ def instances(signature: Signature) -> dict[str, object] | None:
         return None
     needed = [spec for spec in signature.inputs if not spec.optional]
     if len(signature.inputs) == 1:
-        return {"instances": [_value(needed[0])]} if needed else None
-    return {"instances": [{spec.name: _value(spec) for spec in needed}]}
+        return {"instances": [value(needed[0].datatype, needed[0].shape[1:])]} if needed else None
+    return {"instances": [{spec.name: value(spec.datatype, spec.shape[1:]) for spec in needed}]}
 
 
 def curl(address: str, model: str, signature: Signature) -> str | None:
@@ -42,11 +43,14 @@ def _elements(signature: Signature) -> int:
     )
 
 
-def _value(spec: TensorSpec) -> object:
-    scalar: object = (
-        0.5 if spec.datatype in FLOATS else 3 if spec.datatype in INTEGERS else False if spec.datatype == "BOOL" else "text"
-    )
-    value = scalar
-    for dim in reversed(spec.shape[1:]):
-        value = [value] * (FREE_DIM if dim == -1 else dim)
-    return value
+def scalar(datatype: str) -> object:
+    """One element of that datatype, as JSON says it."""
+    return 0.5 if datatype in FLOATS else 3 if datatype in INTEGERS else False if datatype == "BOOL" else "text"
+
+
+def value(datatype: str, shape: Sequence[int]) -> object:
+    """Arrays in arrays of that shape, each free dim of length FREE_DIM."""
+    made = scalar(datatype)
+    for dim in reversed(shape):
+        made = [made] * (FREE_DIM if dim == -1 else dim)
+    return made

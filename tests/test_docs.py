@@ -60,7 +60,7 @@ def test_every_error_code_is_documented_with_its_status() -> None:
 
 
 def test_every_path_of_the_app_is_documented_and_no_other(tmp_path: Path) -> None:
-    variables = {"<model:name>": "M", "<segment:version>": "V", "<segment:label>": "L"}
+    variables = {"<model:name>": "M", "<segment:version>": "V", "<segment:label>": "L", "<segment:asset>": "FILE"}
     served = set()
     for rule in create_app(Config(repository=tmp_path)).url_map.iter_rules():
         path = rule.rule

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint
 
+from service.blueprints.documentation import documentation
 from service.blueprints.health import health
 from service.blueprints.oip import oip
 from service.blueprints.repository import repository
 from service.blueprints.tfserving import tfserving
 
-BLUEPRINTS: tuple[Blueprint, ...] = (health, oip, repository, tfserving)
+BLUEPRINTS: tuple[Blueprint, ...] = (documentation, health, oip, repository, tfserving)
 
 __all__ = ["BLUEPRINTS"]

@@ -1,0 +1,79 @@
+"""Headers of requests and of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from service.openapi.schema import COUNT, TEXT, VERSION, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of an answer; errors of these ``statuses`` have it always."""
+
+    schema: Json
+    description: str
+    statuses: tuple[int, ...] = ()
+    required: bool = True
+
+
+RESPONSE: Mapping[str, Header] = {
+    "X-Request-Id": Header(TEXT, "The request's own, or one made for it; errors and the log have it too."),
+    "X-Model-Version": Header(VERSION, "The version that answered."),
+    "Server-Timing": Header(
+        TEXT, 'Milliseconds, and the rows that shared the call: `queue;dur=…, infer;dur=…, total;dur=…, batch;desc="rows=17"`.'
+    ),
+    "X-Explain": Header(
+        TEXT, "Why the batch closed, its rows, and how long this request waited: where the request asked for it.", required=False
+    ),
+    "Retry-After": Header(COUNT, "Seconds after which a new try may have better luck.", (503,)),
+    "Allow": Header(TEXT, "The methods that the path takes.", (405,)),
+    "ETag": Header(TEXT, "Changes when the content does."),
+}
+
+# What these may be is said in words where anything is taken: a schema would promise a refusal.
+REQUEST: Mapping[str, Json] = {
+    "X-Request-Id": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "description": "1 to 128 visible ASCII characters; comes back. Anything else is replaced by an id that is made.",
+        "schema": TEXT,
+    },
+    "X-Request-Timeout-Ms": {
+        "name": "X-Request-Timeout-Ms",
+        "in": "header",
+        "description": "The deadline, in milliseconds. Of it and the protocol's own the sooner counts; else the model's.",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e12},
+    },
+    "X-Explain": {
+        "name": "X-Explain",
+        "in": "header",
+        "description": "`batch` asks for the header of the same name in the answer.",
+        "schema": TEXT,
+    },
+    "Inference-Header-Content-Length": {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "description": "Where the body's JSON ends and binary tensors begin, in bytes. Leave it out where the body is JSON alone.",
+        "schema": COUNT,
+    },
+}
+
+
+def header_refs(names: Iterable[str]) -> Json:
+    """An answer's headers, by name."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def parameter_refs(names: Iterable[str]) -> list[Json]:
+    """A request's headers, by name."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def components() -> dict[str, Json]:
+    """The answers' headers."""
+    return {
+        name: {"description": header.description, "required": header.required, "schema": header.schema}
+        for name, header in RESPONSE.items()
+    }

@@ -1,0 +1,159 @@
+"""What each route is for, what it takes and what it answers.
+
+A new route of ours needs one entry in OPERATIONS, under its endpoint; until it has one it is in the document all the same, by its
+docstring. A route that asks a model something gives ``exchange``: then each loaded model has a path of its own, typed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from models.signature import Signature
+from service.openapi.errors import content
+from service.openapi.inference import JSON, Exchange, oip, predict
+from service.openapi.schema import BINARY, TEXT, Json, either, ref
+
+INFERENCE, MODELS, REPOSITORY, HEALTH, SERVER, DOCUMENTATION = (
+    "Inference", "Models", "Repository", "Health", "Server", "Documentation"
+)  # fmt: skip
+TAGS: Mapping[str, str] = {
+    INFERENCE: "Ask a model. Every request is checked whole before it may wait beside others, and shares a batch with them.",
+    MODELS: "What the models are, and how they do.",
+    REPOSITORY: "What there is to load; loading and unloading while serving.",
+    HEALTH: "What orchestrators' probes ask.",
+    SERVER: "What serves.",
+    DOCUMENTATION: "This document, and a page to read it and to try things out.",
+}
+
+#: The errors that every inference may end in.
+_INFERENCE_ERRORS = (400, 404, 413, 415, 500, 501, 503, 504)
+_INFERENCE_HEADERS = ("X-Request-Timeout-Ms", "X-Explain")
+_TOLD = ("X-Model-Version", "Server-Timing", "X-Explain")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A body by its content types; none at all where there are none."""
+
+    description: str
+    content: Mapping[str, Json] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route. ``request`` is the JSON that its body may be, ``errors`` the statuses from the table of errors,
+    ``headers`` the request's own beside X-Request-Id. ``guide``: known models are named as examples in the path."""
+
+    tag: str
+    summary: str
+    answers: Mapping[int, Answer]
+    errors: tuple[int, ...] = (500,)
+    description: str = ""
+    request: Json | None = None
+    required: bool = False
+    headers: tuple[str, ...] = ()
+    guide: bool = True
+    exchange: Callable[[Signature, str, str | None], Exchange] | None = None
+
+
+def _gives(schema: str, description: str = "As said.") -> Mapping[int, Answer]:
+    return {200: Answer(description, {JSON: ref(schema)})}
+
+
+def _ready(schema: str) -> Mapping[int, Answer]:
+    not_ready = {JSON: either(ref(schema), content(503))}
+    return {200: Answer("Ready.", {JSON: ref(schema)}), 503: Answer("Not ready.", not_ready)}
+
+
+def _infer(summary: str) -> Operation:
+    return Operation(
+        INFERENCE,
+        summary,
+        {200: Answer("The outputs.", {JSON: ref("InferAnswer"), "application/octet-stream": BINARY}, _TOLD)},
+        _INFERENCE_ERRORS,
+        "The Open Inference Protocol. Any model, also one that is loaded later; each loaded model has a typed path of its own.",
+        ref("InferRequest"),
+        True,
+        (*_INFERENCE_HEADERS, "Inference-Header-Content-Length"),
+        False,
+        oip,
+    )
+
+
+def _predict(summary: str) -> Operation:
+    return Operation(
+        INFERENCE,
+        summary,
+        {200: Answer("The predictions, in the request's form.", {JSON: ref("PredictAnswer")}, _TOLD)},
+        _INFERENCE_ERRORS,
+        "TensorFlow Serving's form. Any model, also one that is loaded later; each loaded model has a typed path of its own.",
+        ref("PredictRequest"),
+        True,
+        _INFERENCE_HEADERS,
+        False,
+        predict,
+    )
+
+
+_MODEL_ERRORS = (404, 500, 503)
+_HTML = Answer("A page.", {"text/html": TEXT}, ("ETag",))
+_FILE = Answer("A part of the page.", {"text/css": TEXT, "text/javascript": TEXT, "image/png": BINARY}, ("ETag",))
+_SAME = Answer("Not changed since the answer whose ETag was sent in If-None-Match.", {}, ("ETag",))
+
+OPERATIONS: Mapping[str, Operation] = {
+    "oip.infer": _infer("Ask the newest version"),
+    "oip.infer_version": _infer("Ask one version"),
+    "tfserving.predict": _predict("Ask the newest version"),
+    "tfserving.predict_version": _predict("Ask one version"),
+    "tfserving.predict_label": _predict("Ask the version with a label"),
+    "oip.server": Operation(SERVER, "Name, version and the protocol's extensions that work here", _gives("Server")),
+    "oip.model": Operation(MODELS, "Tensors, platform, and the versions that answer", _gives("Model"), _MODEL_ERRORS),
+    "oip.ready": Operation(MODELS, "Whether it would answer", _ready("ModelReady"), (404, 500)),
+    "oip.config": Operation(MODELS, "How it is batched and versioned", _gives("ModelConfig"), _MODEL_ERRORS),
+    "oip.all_stats": Operation(MODELS, "Statistics of all models", _gives("Statistics")),
+    "oip.stats": Operation(
+        MODELS, "Statistics: requests, rows, calls, times and batches since it was loaded", _gives("Statistics"), _MODEL_ERRORS
+    ),
+    "tfserving.status": Operation(
+        MODELS, "Versions and their states, in TensorFlow Serving's form", _gives("ModelStatus"), _MODEL_ERRORS
+    ),
+    "tfserving.metadata": Operation(MODELS, "The signature, in TensorFlow Serving's form", _gives("ModelMetadata"), _MODEL_ERRORS),
+    "repository.index": Operation(
+        REPOSITORY,
+        "Every model and version with its state, and why where it does not answer",
+        _gives("Index"),
+        (400, 413, 500),
+        request=ref("IndexRequest"),
+    ),
+    "repository.load": Operation(
+        REPOSITORY,
+        "Load a model, or load it again",
+        _gives("Nothing", "It answers."),
+        (400, 404, 413, 500, 503),
+        "The old serves until the new is warm.",
+        ref("LoadRequest"),
+        guide=False,
+    ),
+    "repository.unload": Operation(
+        REPOSITORY,
+        "Take a model out of service",
+        _gives("Nothing", "It answers no more."),
+        (400, 404, 413, 500, 503),
+        "What it has taken is answered first.",
+        ref("UnloadRequest"),
+        guide=False,
+    ),
+    "health.live": Operation(HEALTH, "Whether the process answers", _gives("Live")),
+    "health.ready": Operation(HEALTH, "Whether all that is wanted is loaded and warm", _ready("Ready")),
+    "health.healthz": Operation(HEALTH, "Whether the process answers, by another name", _gives("Status")),
+    "health.alive": Operation(HEALTH, "Whether the process answers, as KServe's V1 asks it", _gives("Status")),
+    "documentation.document": Operation(
+        DOCUMENTATION,
+        "This document",
+        {200: Answer("OpenAPI 3.1.", {JSON: ref("OpenApi")}, ("ETag",)), 304: _SAME},
+    ),
+    "documentation.page": Operation(DOCUMENTATION, "This document as a page, to try things out", {200: _HTML, 304: _SAME}),
+    "documentation.asset": Operation(DOCUMENTATION, "A part of that page", {200: _FILE, 304: _SAME}, (404, 500)),
+}
