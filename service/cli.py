@@ -45,13 +45,13 @@ main.add_command(status)
 def serve(**options: object) -> None:
     """Serve REPOSITORY: a directory of models, or one model's file."""
     begun = time.perf_counter()
-    from service import servers
+    from service import logs, servers
     from service.app import create_app
     from service.context import service_of
     from service.summary import Standing, summary
 
     config = _configured(options)
-    _log_to_stderr(config.log.level)
+    logs.start(config.log)
     try:
         if config.server == "hypercorn":
             servers.hypercorn_settings()  # a mistake in them is told before anything is loaded
@@ -98,7 +98,8 @@ def check(**options: object) -> None:
     from service.app import open_repository
     from service.hypercorn_settings import read_hypercorn
 
-    _log_to_stderr("critical")
+    logging.getLogger().addHandler(logging.NullHandler())  # what is wrong is printed below
+    logging.captureWarnings(True)
     problems: list[str] = []
     config = _configured(options)
     try:
@@ -156,11 +157,6 @@ def _reachable(bind: Bind, port: int) -> str:
     """The address to paste into a client on this machine: one that listens everywhere is reached on loopback."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     return str(Bind(everywhere.get(bind.host, bind.host), port))
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    logging.captureWarnings(True)
 
 
 def _stop(error: Exception) -> NoReturn:
