@@ -173,7 +173,8 @@ def text(report: Report) -> str:
         lines += table([[cells[n] for n in kept] for cells in (head, *body)], (n for n, column in enumerate(kept) if column > 3))
         lines += [f"  {_name(row)}: {row.reason}" for row in report.models if row.reason]
     else:
-        lines.append("  no model is there; put one into the repository, then `tureen models load NAME`")
+        there = "no model is there; put one into the repository, then `tureen models load NAME`"
+        lines.append(f"  {there if report.ready else 'nothing has been loaded yet; the log says how far it is'}")
     lines += ["", f"  {_about(report)}"]
     return "\n".join(lines)
 
@@ -183,10 +184,10 @@ _NUMBERS = 6  # columns that are always shown
 
 
 def _about(report: Report) -> str:
-    scope = "of all workers" if report.metrics else "of the worker that answered, since /metrics is off"
+    scope = "of all workers" if report.metrics else "of the worker that answered: /metrics is off"
     if report.seconds is None:
-        return f"Numbers are {scope}, since the start."
-    return f"Numbers are {scope}; rate, latencies and rows are those of the last {report.seconds:.1f} s."
+        return f"Numbers since the start, {scope}."
+    return f"Rate, latencies and rows of the last {report.seconds:.1f} s, other numbers since the start, {scope}."
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,0 +1,99 @@
+"""`tureen status` and `tureen models` against a server that runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.served import Server, run, serving
+
+
+@pytest.fixture(scope="module")
+def own(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of two models that these tests may load and unload."""
+    repository = tmp_path_factory.mktemp("commands") / "repository"
+    for name in ("affine", "boost"):
+        shutil.copytree(kitchen / name, repository / name)
+    with serving(repository, cwd=repository.parent) as server:
+        yield server
+
+
+def ask(server: Server, count: int) -> None:
+    """So many inferences of the model `affine`."""
+    spec = server.get("/v2/models/affine").json()["inputs"][0]
+    shape = [1 if size < 0 else size for size in spec["shape"]]
+    row = {"name": spec["name"], "datatype": spec["datatype"], "shape": shape, "data": [1] * shape[-1]}
+    for _ in range(count):
+        assert server.post("/v2/models/affine/infer", {"inputs": [row]}).status == 200
+
+
+def test_status_exits_0_and_shows_every_version_of_a_ready_server(own: Server, tmp_path: Path) -> None:
+    done = run("status", "--url", own.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"on {own.url}, ready" in done.stdout
+    shown = [line.split()[:4] for line in done.stdout.splitlines()]
+    assert ["affine", "1", "ready", "onnxruntime_onnx"] in shown
+    assert ["boost", "2", "ready", "lightgbm"] in shown
+
+
+def test_status_counts_the_requests_that_were_sent(own: Server, tmp_path: Path) -> None:
+    def requests() -> int:
+        told = json.loads(run("status", "--json", "--url", own.url, cwd=tmp_path).stdout)
+        return next(int(row["requests"]) for row in told["models"] if row["model"] == "affine")
+
+    before = requests()
+    ask(own, 7)
+    assert requests() == before + 7
+
+
+def test_status_of_nothing_exits_2_and_says_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # not listening: nobody else gets the port either
+        done = run("status", "--url", f"http://127.0.0.1:{free.getsockname()[1]}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nothing listens at" in done.stderr
+    assert "tureen serve" in done.stderr
+
+
+def test_status_of_a_server_that_speaks_something_else_exits_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail.example ready\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        done = run("status", "--url", f"http://127.0.0.1:{listening.getsockname()[1]}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "gave no HTTP answer that can be read" in done.stderr
+
+
+def test_a_model_is_unloaded_and_loaded_with_a_sentence_each(own: Server, tmp_path: Path) -> None:
+    gone = run("models", "unload", "boost", "--url", own.url, cwd=tmp_path)
+    assert (gone.returncode, gone.stdout) == (0, "boost is unloaded; its requests are answered 503 until it is loaded again\n")
+    assert own.get("/v2/models/boost/ready").status == 503
+    assert " unavailable" in run("models", "--url", own.url, cwd=tmp_path).stdout
+    back = run("models", "--url", own.url, "load", "boost", cwd=tmp_path)
+    assert back.returncode == 0, back.stderr
+    assert back.stdout.startswith("boost is loaded: version")
+    assert own.get("/v2/models/boost/ready").status == 200
+
+
+def test_what_the_server_refuses_exits_1_with_its_sentence(own: Server, tmp_path: Path) -> None:
+    done = run("models", "load", "bost", "--url", own.url, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "tureen: bost was not loaded: there is no model 'bost'; did you mean 'boost'?\n"
+
+
+def test_models_lists_what_is_there(own: Server, tmp_path: Path) -> None:
+    done = run("models", "list", "--url", own.url, cwd=tmp_path)
+    assert done.returncode == 0
+    assert ["affine", "1", "ready"] in [line.split() for line in done.stdout.splitlines()]
