@@ -1,7 +1,7 @@
 """The two servers that the app runs on. Nothing in the app knows which.
 
-Both run on uvloop, are told to stop by the same event, and then finish what is in flight for up to ``[drain] timeout_s``; what is
-left then is answered with 503.
+Both run on one loop, take their connections the same way (``service.acceptor``), and stop in the same steps: answers close their
+connections, no more are taken, and then what is in flight is finished for up to ``[drain] timeout_s``; what is left is answered with 503.
 """
 
 from __future__ import annotations
@@ -10,91 +10,67 @@ import asyncio
 import contextlib
 import logging
 import math
-import os
-import signal
 import socket
-import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
 import uvicorn
-import uvloop
 from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
-from service.config import Config
-from service.context import service_of
-from service.errors import ConfigError
+from service import acceptor
+from service.context import Service, service_of
 from service.express_hypercorn import use_express_connections
 from service.express_uvicorn import express_protocol
 from service.hypercorn_settings import DEFAULTS, read_hypercorn
 
 #: After the time to finish requests in: for telling their clients that it is over (seconds).
-TELLING_S = 1.0
+TELLING_S: Final = 1.0
+
+_CLOSE = (b"connection", b"close")
+# Hypercorn wants a limit; this one is longer than any model loads.
+_PATIENT_S: Final = 7 * 86400.0
 
 
-def listen(config: Config) -> socket.socket:
-    """The listening socket. Raises ConfigError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in config.bind.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((config.bind.host, config.bind.port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError(f"cannot listen on {config.bind}: {error.strerror}; give another --bind") from error
-    listening.setblocking(False)
-    return listening
+class Loop(acceptor.Loop):
+    """The loop of a worker: it knows what it accepts connections by."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._doors: list[asyncio.AbstractServer] = []
+
+    async def create_server(self, *arguments: Any, **named: Any) -> asyncio.AbstractServer:
+        """As every loop's."""
+        server = await super().create_server(*arguments, **named)
+        self._doors.append(server)
+        return server
+
+    def refuse(self) -> None:
+        """Accepts who waits, and from then on nobody."""
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
 
 
-def run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
-    """Serves until SIGTERM or SIGINT. ``announce`` is called once, when all that will load has loaded."""
-    uvloop.run(_run(app, config, listening, announce))
-    if service_of(app).engine.stuck:  # the interpreter would wait for a thread that cannot be stopped
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+class Server(Protocol):
+    """A server of an app."""
+
+    async def run(self) -> None:
+        """Serves until ``close`` has been called and what was in flight has been finished."""
+
+    def part(self) -> None:
+        """From now on each HTTP/1.1 answer closes its connection."""
+
+    def close(self) -> None:
+        """Closes idle connections, and each other one after its answer."""
 
 
-async def _run(app: Quart, config: Config, listening: socket.socket, announce: Callable[[], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    service = service_of(app)
-
-    async def drain() -> None:
-        service.engine.draining = True  # readiness says so at once; a balancer needs time to see it
-        await asyncio.sleep(config.drain.delay_s)
-        stop.set()
-
-    async def give_up() -> None:
-        await stop.wait()
-        await asyncio.sleep(config.drain.timeout_s)
-        service.engine.give_up()
-
-    async def announce_when_loaded() -> None:
-        await service.started.wait()
-        if service.loading is not None:
-            await service.loading
-        announce()
-
-    side: list[asyncio.Task[None]] = []
-
-    def on_signal() -> None:
-        if service.engine.draining:
-            stop.set()  # the second signal: no more patience
-        else:
-            side.append(loop.create_task(drain()))
-
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, on_signal)
-    side += [loop.create_task(announce_when_loaded()), loop.create_task(give_up())]
-    serve = _uvicorn if config.server == "uvicorn" else _hypercorn
-    try:
-        await serve(app, config, listening, stop)
-    finally:
-        for task in side:
-            task.cancel()
+def server_of(app: Quart, listening: socket.socket, *, patient: bool) -> Server:
+    """The server that the app's configuration wants, on that socket. ``patient``: starting may take as long as it takes."""
+    kind = _Uvicorn if service_of(app).config.server == "uvicorn" else _Hypercorn
+    return kind(app, listening, patient)
 
 
 def hypercorn_settings() -> Mapping[str, object]:
@@ -103,17 +79,43 @@ def hypercorn_settings() -> Mapping[str, object]:
     return read_hypercorn(file) if file.is_file() else DEFAULTS
 
 
-async def _hypercorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
-    settings = HypercornConfig.from_mapping(hypercorn_settings())
-    settings.bind = [f"fd://{listening.detach()}"]
-    settings.graceful_timeout = config.drain.timeout_s + TELLING_S
-    settings.loglevel = config.log.level
-    settings.errorlog = logging.getLogger("hypercorn.error")
-    use_express_connections(service_of(app))
-    await hypercorn.asyncio.serve(app, settings, shutdown_trigger=stop.wait)
+class _Settings(HypercornConfig):
+    """Hypercorn's settings, and the headers that it adds to every answer."""
+
+    parting = False
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Date and the like."""
+        headers = super().response_headers(protocol)
+        return [*headers, _CLOSE] if self.parting and protocol == "h11" else headers
 
 
-class _Server(uvicorn.Server):
+class _Hypercorn:
+    def __init__(self, app: Quart, listening: socket.socket, patient: bool) -> None:
+        self._app = app
+        self._service = service_of(app)
+        config = self._service.config
+        self._stop = asyncio.Event()
+        self._settings = _Settings.from_mapping(hypercorn_settings())
+        self._settings.bind = [f"fd://{listening.detach()}"]
+        self._settings.graceful_timeout = config.drain.timeout_s + TELLING_S
+        self._settings.loglevel = config.log.level
+        self._settings.errorlog = logging.getLogger("hypercorn.error")
+        if patient:
+            self._settings.startup_timeout = _PATIENT_S
+
+    async def run(self) -> None:
+        use_express_connections(self._service)
+        await hypercorn.asyncio.serve(self._app, self._settings, shutdown_trigger=self._stop.wait)
+
+    def part(self) -> None:
+        self._service.parting = self._settings.parting = True
+
+    def close(self) -> None:
+        self._stop.set()
+
+
+class _UvicornServer(uvicorn.Server):
     """uvicorn's server, without its own signal handlers."""
 
     @contextlib.contextmanager
@@ -122,29 +124,34 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _uvicorn(app: Quart, config: Config, listening: socket.socket, stop: asyncio.Event) -> None:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=express_protocol(service_of(app)),
-            ws="wsproto",
-            lifespan="on",
-            backlog=2048,
-            proxy_headers=False,  # the client's address is the socket's
-            server_header=False,
-            date_header=True,
-            access_log=False,
-            log_config=None,
-            timeout_graceful_shutdown=math.ceil(config.drain.timeout_s + TELLING_S),
+class _Uvicorn:
+    def __init__(self, app: Quart, listening: socket.socket, patient: bool) -> None:
+        self._service = service_of(app)
+        self._listening = listening
+        self._server = _UvicornServer(
+            uvicorn.Config(
+                app,
+                http=express_protocol(self._service),
+                ws="wsproto",
+                lifespan="on",
+                backlog=2048,
+                proxy_headers=False,  # the client's address is the socket's
+                server_header=False,
+                date_header=True,
+                access_log=False,
+                log_config=None,
+                timeout_graceful_shutdown=math.ceil(self._service.config.drain.timeout_s + TELLING_S),
+            )
         )
-    )
 
-    async def stop_when_told() -> None:
-        await stop.wait()
-        server.should_exit = True
+    async def run(self) -> None:
+        await self._server.serve(sockets=[self._listening])
 
-    stopping = asyncio.get_running_loop().create_task(stop_when_told())
-    try:
-        await server.serve(sockets=[listening])
-    finally:
-        stopping.cancel()
+    def part(self) -> None:
+        self._service.parting = True
+        # The one is what uvicorn makes the other of, once a second.
+        self._server.config.encoded_headers.append(_CLOSE)
+        self._server.server_state.default_headers = [*self._server.server_state.default_headers, _CLOSE]
+
+    def close(self) -> None:
+        self._server.should_exit = True
