@@ -1,4 +1,5 @@
-"""Where models lie: ``repository/NAME/VERSION/model.onnx``, with ``NAME/model.toml`` beside the versions.
+"""Where models lie: ``repository/NAME/VERSION/model.onnx``, with ``NAME/model.toml`` beside the versions. One model may also be
+served alone: its directory, with or without versions in it, or its file.
 
 Scanning loads nothing and never raises: what is wrong with a model or a version becomes its ``problem``, one sentence with
 the fix. Nothing below the root may be a symlink, so nothing outside it is ever opened.
@@ -15,11 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from models.errors import LoadError, UnknownModel
-from models.manifest import Manifest, Versions, read_manifest
+from models.manifest import FILE, Manifest, Versions, read_manifest
 from models.nearest import nearest
 
 PLATFORMS: Mapping[str, str] = MappingProxyType({"model.onnx": "onnxruntime_onnx", "model.txt": "lightgbm", "model.py": "python"})
-_SUFFIXES = {Path(name).suffix: platform for name, platform in PLATFORMS.items()}
+_SUFFIXES = {**{Path(name).suffix: platform for name, platform in PLATFORMS.items()}, ".bst": "lightgbm"}
+# Of a file that lies in a model's directory under a name of its own; a .txt or .py may be anything.
+_CERTAIN = (".onnx", ".bst")
 _ONE_OF = "model.onnx, model.txt or model.py"
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
@@ -79,25 +82,20 @@ def valid_name(name: str) -> bool:
 
 
 class Repository:
-    """A directory of models. Raises LoadError where the root is no such thing."""
+    """A directory of models, or that of one model, which then is called ``name`` or as its directory. Raises LoadError where the
+    root is neither."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, name: str | None = None) -> None:
         self._root = root.resolve()  # the root itself may be reached by a symlink: the operator named it
         self._only: Source | None = None
         if not self._root.is_dir():
             there = "is a file; expected a directory of models" if self._root.exists() else "does not exist"
             raise LoadError(f"the repository {root.name!r} {there}, laid out as NAME/1/model.onnx")
-        if found := [name for name in PLATFORMS if (self._root / name).is_file()]:
-            raise LoadError(
-                f"{root.name!r} holds {found[0]} itself, so it is no repository; "
-                f"serve the file {root.name}/{found[0]}, or lay it out as NAME/1/{found[0]} below a directory and serve that"
-            )
-        if (self._root / "model.toml").is_file() or any(_holds_model(self._root / name) for name in _version_names(self._root)):
-            raise LoadError(f"{root.name!r} is the directory of one model, not of a repository; serve the directory above it")
+        self._alone = (name or _name_of(self._root.name)) if _is_one_model(self._root) else None
 
     @classmethod
-    def single_file(cls, path: Path) -> Repository:
-        """A repository of one model with one version, 1, named by the file's stem. Raises LoadError."""
+    def single_file(cls, path: Path, name: str | None = None) -> Repository:
+        """A repository of one model with one version, 1, called ``name`` or by the file's stem. Raises LoadError."""
         platform = _SUFFIXES.get(path.suffix.lower())
         if platform is None:
             raise LoadError(f"{path.name!r} is no model file; expected a name that ends in {', '.join(_SUFFIXES)}")
@@ -105,7 +103,8 @@ class Repository:
             raise LoadError(f"the model file {path.name!r} does not exist, or is not a plain file")
         repository = cls.__new__(cls)
         repository._root = path.resolve().parent
-        repository._only = Source(_name_of(path.stem), 1, platform, path.resolve(), ())
+        repository._alone = None
+        repository._only = Source(name or _name_of(path.stem), 1, platform, path.resolve(), ())
         return repository
 
     @property
@@ -117,6 +116,8 @@ class Repository:
         """Every model there is now, by name. Loads nothing, never raises."""
         if self._only is not None:
             return (_single(self._only),)
+        if self._alone is not None:
+            return (_scan_alone(self._root, self._alone),)
         try:
             with os.scandir(self._root) as entries:
                 names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_model(entry))
@@ -128,7 +129,9 @@ class Repository:
         """That model as it lies there now. Raises UnknownModel."""
         if self._only is not None and name == self._only.model:
             return _single(self._only)
-        if self._only is None and valid_name(name):
+        if self._alone is not None and name == self._alone:
+            return _scan_alone(self._root, self._alone)
+        if self._only is None and self._alone is None and valid_name(name):
             directory = self._root / name
             if directory.is_symlink() or directory.is_dir():
                 return _scan_model(directory)
@@ -141,15 +144,30 @@ def unknown_model(name: str, known: Iterable[str]) -> UnknownModel:
     return UnknownModel(f"there is no model {name[:128]!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 
 
-def _scan_model(directory: Path) -> ModelEntry:
-    name = directory.name
+def _scan_alone(directory: Path, name: str) -> ModelEntry:
+    """The model whose directory is served by itself: as any other, or a file without versions around it, which is version 1."""
+    try:
+        found = _bare_files(directory)
+    except OSError as error:
+        return ModelEntry(name, problem=f"model {name!r} cannot be read: {error.strerror}")
+    if not found:
+        return _scan_model(directory, name)
+    try:
+        manifest = read_manifest(directory, model=name)
+    except LoadError as error:
+        return ModelEntry(name, problem=str(error))
+    return ModelEntry(name, (_scan_version(name, 1, directory, found),), manifest)
+
+
+def _scan_model(directory: Path, called: str | None = None) -> ModelEntry:
+    name = called or directory.name
     if not valid_name(name):
         return ModelEntry(name, problem=f"{name[:128]!r} cannot be a model's name; rename it to letters, digits, '.', '_' and '-'")
-    if directory.is_symlink():
+    if directory.is_symlink():  # never the root of a model served alone, which was resolved
         return ModelEntry(name, problem=f"model {name!r} is a symlink; put the directory itself into the repository")
     try:
         children = sorted(child.name for child in directory.iterdir() if not child.name.startswith("."))
-        versions = tuple(_scan_version(name, directory / child) for child in children if _VERSION.fullmatch(child))
+        versions = tuple(_scan_version(name, int(child), directory / child) for child in children if _VERSION.fullmatch(child))
     except OSError as error:
         return ModelEntry(name, problem=f"model {name!r} cannot be read: {error.strerror}")
     versions = tuple(sorted(versions, key=lambda entry: entry.version))
@@ -157,7 +175,7 @@ def _scan_model(directory: Path) -> ModelEntry:
     if odd := [child for child in children if child.isdecimal() and not _VERSION.fullmatch(child)]:
         problem = f"model {name!r} has a version directory {odd[0][:40]!r}; expected a positive whole number without leading zeros"
     try:
-        manifest = read_manifest(directory)
+        manifest = read_manifest(directory, model=name)
     except LoadError as error:
         return ModelEntry(name, versions, problem=str(error))
     return ModelEntry(name, versions, manifest, problem)
@@ -170,15 +188,14 @@ def _no_version(name: str, children: list[str]) -> str:
     return f"model {name!r} has no version; expected a directory such as {name}/1 that holds {_ONE_OF}"
 
 
-def _scan_version(model: str, directory: Path) -> VersionEntry:
-    version = int(directory.name)
+def _scan_version(model: str, version: int, directory: Path, bare: list[str] | None = None) -> VersionEntry:
     where = f"model {model!r} version {version}"
     if directory.is_symlink():
         return VersionEntry(version, None, f"{where} is a symlink; put the directory itself into the repository")
     if not directory.is_dir():
         return VersionEntry(version, None, f"{where} is a file; expected a directory that holds {_ONE_OF}")
     try:
-        found = [name for name in PLATFORMS if os.path.lexists(directory / name)]
+        found = bare or [name for name in PLATFORMS if os.path.lexists(directory / name)]
         if len(found) != 1:
             came = f"has {' and '.join(found)}" if found else "has no model file"
             return VersionEntry(version, None, f"{where} {came}; expected exactly one of {_ONE_OF}")
@@ -189,7 +206,7 @@ def _scan_version(model: str, directory: Path) -> VersionEntry:
         return VersionEntry(version, None, f"{where} cannot be read: {error.strerror}")
     if len(stamp) > _MOST_FILES:
         return VersionEntry(version, None, f"{where} has {len(stamp)} files; expected at most {_MOST_FILES}")
-    return VersionEntry(version, Source(model, version, PLATFORMS[found[0]], directory / found[0], stamp))
+    return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp))
 
 
 class _Refused(Exception):
@@ -229,8 +246,30 @@ def _is_model(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and entry.is_dir())
 
 
-def _version_names(directory: Path) -> list[str]:
-    return [child.name for child in directory.iterdir() if _VERSION.fullmatch(child.name)]
+def _is_one_model(directory: Path) -> bool:
+    """Whether a root is one model's directory; anything else is a repository, be it an empty one."""
+    try:
+        return bool(
+            _bare_files(directory)
+            or (directory / FILE).is_file()
+            or any(_VERSION.fullmatch(child.name) and _holds_model(child) for child in directory.iterdir())
+        )
+    except OSError:
+        return False
+
+
+def _bare_files(directory: Path) -> list[str]:
+    """Model files that lie in a model's directory itself: by their usual names, else those whose suffix leaves no doubt."""
+    if usual := [name for name in PLATFORMS if os.path.lexists(directory / name)]:
+        return usual
+    children = [child for child in directory.iterdir() if not child.name.startswith(".")]
+    if any(child.is_dir() for child in children):
+        return []  # files beside models are nobody's business
+    return sorted(child.name for child in children if child.suffix.lower() in _CERTAIN)
+
+
+def _platform(name: str) -> str:
+    return _SUFFIXES[Path(name).suffix.lower()]
 
 
 def _holds_model(directory: Path) -> bool:

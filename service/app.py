@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
 import quart_cors
 from quart import Quart
@@ -39,7 +38,7 @@ log = logging.getLogger("tureen.app")
 
 def create_app(config: Config, place: Place | None = None) -> Quart:
     """The service for one repository, by default as a server's only worker. Nothing is loaded before the app is served."""
-    engine = Engine(Registry(open_repository(config.repository)))
+    engine = Engine(Registry(open_repository(config)))
     place = place or Place()
     account = Account(observers(config, place))
     service = Service(config, engine, Inference(engine, config.limits, account), place)
@@ -78,6 +77,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     return app
 
 
-def open_repository(path: Path) -> Repository:
-    """A directory of models, or a single model's file. Raises LoadError where it is neither."""
-    return Repository.single_file(path) if path.is_file() else Repository(path)
+def open_repository(config: Config) -> Repository:
+    """A directory of models, or one model's directory or file. Raises LoadError where it is none of these."""
+    path = config.repository
+    return Repository.single_file(path, config.name) if path.is_file() else Repository(path, config.name)

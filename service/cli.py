@@ -38,6 +38,7 @@ main.add_command(status)
 @main.command()
 @click.argument("repository", required=False, type=click.Path(path_type=Path))
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file.  [default: tureen.toml, if there]")
+@click.option("--name", help="What the model is called, where one is served.  [default: as its file or directory]")
 @click.option("--bind", help="Address to listen on.  [default: 127.0.0.1:8000]")
 @click.option("--server", type=click.Choice(["hypercorn", "uvicorn"]), help="HTTP server.  [default: hypercorn]")
 @click.option("--app", help="module:function, called with the Quart app to add routes and hooks of your own.")
@@ -109,7 +110,7 @@ def check(**options: object) -> None:
         problems.append(str(error))
     registry: Registry | None = None
     try:
-        registry = Registry(open_repository(config.repository))
+        registry = Registry(open_repository(config))
     except LoadError as error:
         problems.append(str(error))
     for entry in registry.load_all() if registry is not None else ():

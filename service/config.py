@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from models.errors import Problem
 from models.nearest import nearest
+from models.repository import valid_name
 from service.bind import Bind
 from service.errors import ConfigError
 from service.sections import SECTIONS, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing
@@ -37,6 +38,12 @@ def _bind(value: object) -> object:
     return Bind.parse(value) if isinstance(value, str) else value
 
 
+def _model(value: str) -> str:
+    if not valid_name(value):
+        raise ValueError("a model's name has 1 to 128 letters, digits, '.', '_' or '-', and no dot first")
+    return value
+
+
 def _function(value: str) -> str:
     if not _APP.fullmatch(value):
         raise ValueError("name a function of an importable module, as in shop.web:extend")
@@ -47,6 +54,7 @@ class Config(Section):
     """A server's whole configuration."""
 
     repository: Path = Field(default=Path("repository"), strict=False, description="a path")
+    name: Annotated[str, AfterValidator(_model)] | None = Field(default=None, description="a model's name")
     bind: Annotated[Bind, BeforeValidator(_bind)] = Field(default=Bind("127.0.0.1", 8000), description="HOST:PORT")
     server: Literal["hypercorn", "uvicorn"] = Field(default="hypercorn", description="hypercorn or uvicorn")
     workers: int = Field(default=1, ge=1, le=64, description="a number of processes, 1 to 64")

@@ -93,16 +93,64 @@ def test_the_root_itself_may_be_reached_by_a_symlink(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "path", "version"),
     [
-        (["1/model.onnx"], "is the directory of one model, not of a repository; serve the directory above it"),
-        (["model.toml"], "is the directory of one model, not of a repository; serve the directory above it"),
-        (["model.txt"], "holds model.txt itself, so it is no repository; serve the file m/model.txt, or lay it out as"),
+        (["1/model.onnx"], "1/model.onnx", 1),
+        (["3/model.txt", "model.toml"], "3/model.txt", 3),
+        (["model.onnx"], "model.onnx", 1),
+        (["model.txt", "labels.txt"], "model.txt", 1),
+        (["model.py", "parts/tables.py"], "model.py", 1),
+        (["classifier.onnx", "README.md"], "classifier.onnx", 1),
+        (["model.bst"], "model.bst", 1),
     ],
 )
-def test_one_models_directory_is_refused_with_the_fix(tmp_path: Path, files: list[str], told: str) -> None:
-    with pytest.raises(LoadError, match=f"^'m' {re.escape(told)}"):
-        put(tmp_path / "m", *files)
+def test_one_models_directory_is_served_with_or_without_versions(tmp_path: Path, files: list[str], path: str, version: int) -> None:
+    repository = put(tmp_path / "m", *files)
+    (entry,) = repository.scan()
+    assert (entry.name, entry.problems) == ("m", [])
+    (found,) = entry.versions
+    assert (found.version, found.source and found.source.path) == (version, tmp_path / "m" / path)
+    assert repository.entry("m") == entry
+    with pytest.raises(UnknownModel):
+        repository.entry("other")
+
+
+@pytest.mark.parametrize("files", [["1/model.py"], ["model.py"]])
+def test_a_model_served_alone_may_be_given_its_name(tmp_path: Path, files: list[str]) -> None:
+    put(tmp_path / "models", *files)
+    (entry,) = Repository(tmp_path / "models", "fraud").scan()
+    assert (entry.name, entry.problems) == ("fraud", [])
+    (entry,) = Repository.single_file(tmp_path / "models" / files[0], "fraud").scan()
+    assert entry.name == "fraud"
+
+
+def test_the_models_of_a_repository_keep_their_own_names(tmp_path: Path) -> None:
+    put(tmp_path, "a/1/model.py", "b/1/model.py")
+    assert [entry.name for entry in Repository(tmp_path, "other").scan()] == ["a", "b"]
+
+
+def test_two_model_files_in_one_directory_are_refused(tmp_path: Path) -> None:
+    (entry,) = put(tmp_path / "m", "a.onnx", "b.onnx").scan()
+    assert entry.problems == [
+        "model 'm' version 1 has a.onnx and b.onnx; expected exactly one of model.onnx, model.txt or model.py"
+    ]
+
+
+@pytest.mark.parametrize("file", ["setup.py", "README.txt"])
+def test_what_may_be_anything_is_not_taken_for_a_model(tmp_path: Path, file: str) -> None:
+    assert put(tmp_path, file).scan() == ()
+
+
+def test_files_beside_the_models_of_a_repository_are_nobodys_business(tmp_path: Path) -> None:
+    assert [entry.name for entry in put(tmp_path, "a/1/model.py", "left.onnx").scan()] == ["a"]
+
+
+def test_a_symlink_in_a_models_own_directory_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "real", "model.onnx")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.onnx").symlink_to(tmp_path / "real" / "model.onnx")
+    (entry,) = Repository(tmp_path / "m").scan()
+    assert entry.problems == ["model 'm' version 1 has a symlink, model.onnx; put the file itself there"]
 
 
 def test_a_root_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:
