@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import asyncio
 import logging
 import os
 import sys
@@ -12,15 +11,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from quart import Quart
 
-from models import LoadError
-from models.shelf import State
-from service.bind import Bind
+from models.errors import LoadError
 from service.commands.models import models
 from service.commands.status import status
 from service.config import Config
 from service.errors import ConfigError
+from service.hypercorn_settings import hypercorn_settings, read_hypercorn
 
 CONFIG = Path("tureen.toml")
 
@@ -41,35 +38,33 @@ main.add_command(status)
 @click.option("--name", help="What the model is called, where one is served.  [default: as its file or directory]")
 @click.option("--bind", help="Address to listen on.  [default: 127.0.0.1:8000]")
 @click.option("--server", type=click.Choice(["hypercorn", "uvicorn"]), help="HTTP server.  [default: hypercorn]")
+@click.option("--workers", type=int, help="Processes that serve, 1 to 64.  [default: 1]")
 @click.option("--app", help="module:function, called with the Quart app to add routes and hooks of your own.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback without authentication.")
 def serve(**options: object) -> None:
     """Serve REPOSITORY: a directory of models, or one model's file."""
-    begun = time.perf_counter()
-    from service import logs, servers
-    from service.app import create_app
-    from service.context import service_of
-    from service.summary import Standing, summary
+    begun = time.monotonic()
+    from service import logs
+    from service.listening import listen
+    from service.state_directory import state_directory
+    from service.supervisor import Supervisor
 
-    config = _configured(options)
-    logs.start(config.log)
-    try:
+    def resolve() -> Config:
+        config = _resolved(options)
         if config.server == "hypercorn":
-            servers.hypercorn_settings()  # a mistake in them is told before anything is loaded
-        app = create_app(config)
-        _extend(app, config.app)
-        listening = servers.listen(config)
-    except (ConfigError, LoadError) as error:
+            hypercorn_settings()  # a mistake in them is told before anything is loaded
+        return config
+
+    try:
+        config = resolve()
+        logs.start(config.log, None)
+        listening = listen(config.bind)
+    except ConfigError as error:
         _stop(error)
-    address = _reachable(config.bind, listening.getsockname()[1])
-
-    def announce() -> None:
-        engine = service_of(app).engine
-        failed = [entry for entry in engine.registry.index() if entry.state is not State.READY]
-        standing = Standing(engine.versions(), failed)
-        click.echo(summary(standing, address, config.server, time.perf_counter() - begun))
-
-    servers.run(app, config, listening, announce)
+    with state_directory(config.store.state_dir) as state:
+        supervisor = Supervisor(config, listening, state, resolve=resolve, refuse=_complain, begun=begun)
+        code = asyncio.run(supervisor.run())
+    sys.exit(code)
 
 
 @main.command()
@@ -96,8 +91,8 @@ def demo(directory: Path) -> None:
 def check(**options: object) -> None:
     """Validate the configuration and load every model of REPOSITORY, without serving. Exits 1 when something is wrong."""
     from models.registry import Registry
+    from models.shelf import State
     from service.app import open_repository
-    from service.hypercorn_settings import read_hypercorn
 
     logging.getLogger().addHandler(logging.NullHandler())  # what is wrong is printed below
     logging.captureWarnings(True)
@@ -127,41 +122,23 @@ def check(**options: object) -> None:
 
 
 def _configured(options: dict[str, object]) -> Config:
-    given = options.pop("file")
-    file = given if isinstance(given, Path) else CONFIG if CONFIG.is_file() else None
     try:
-        return Config.resolve(file, os.environ, options)
+        return _resolved(options)
     except ConfigError as error:
         _stop(error)
 
 
-def _extend(app: Quart, name: str | None) -> None:
-    """Calls the user's ``module:function`` with the app."""
-    if name is None:
-        return
-    module_name, _, function_name = name.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and what it imports is not
-        raise ConfigError(f"--app {name}: there is no module {error.name!r}; it is looked for in the working directory") from error
-    extend = getattr(module, function_name, None)
-    if not callable(extend) or inspect.iscoroutinefunction(extend):
-        kind = "async" if callable(extend) else "no function" if extend is None else "not callable"
-        raise ConfigError(f"--app {name}: {function_name} is {kind} in {module_name}; expected a plain function that takes the app")
-    extend(app)
+def _resolved(options: dict[str, object]) -> Config:
+    """The configuration, as it is now. Raises ConfigError."""
+    given = options["file"]
+    file = given if isinstance(given, Path) else CONFIG if CONFIG.is_file() else None
+    return Config.resolve(file, os.environ, {key: value for key, value in options.items() if key != "file"})
 
 
-def _reachable(bind: Bind, port: int) -> str:
-    """The address to paste into a client on this machine: one that listens everywhere is reached on loopback."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return str(Bind(everywhere.get(bind.host, bind.host), port))
+def _complain(problem: str) -> None:
+    click.echo(f"tureen: {problem}", err=True)
 
 
 def _stop(error: Exception) -> NoReturn:
-    click.echo(f"tureen: {error}", err=True)
-    for detail in getattr(error, "details", ()):
-        click.echo(f"  {detail}", err=True)
+    _complain("\n  ".join(map(str, (error, *getattr(error, "details", ())))))
     sys.exit(2)

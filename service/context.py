@@ -19,7 +19,8 @@ EXTENSION = "tureen"
 class Service:
     """One app's configuration, engine and way of answering. ``started``: the app is served, and
     ``loading`` its models. ``express``: whether the express lane may take requests; ``first``: whether nothing
-    of the user's stands in front of it either, so that a server may take them before the app sees them."""
+    of the user's stands in front of it either, so that a server may take them before the app sees them. ``parting``: the worker
+    is about to stop, so answers close their connections."""
 
     config: Config
     engine: Engine
@@ -29,6 +30,7 @@ class Service:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True
     first: bool = False
+    parting: bool = False
 
 
 def service_of(app: Quart | None = None) -> Service:

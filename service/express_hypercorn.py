@@ -73,7 +73,7 @@ class ExpressConnection(Connection):
         self._flush_later()
         self._answered.set()
         self._idle.since = self.loop.time()
-        if self.context.terminated.is_set():
+        if self.context.terminated.is_set() or self.service.parting:
             self._flush_soon()
             self.writer.close()
 

@@ -183,7 +183,8 @@ class ExpressProtocol(HttpToolsProtocol):
         """Head and body in one write; then the connection goes on as after any response."""
         if exchange.disconnected or self.transport.is_closing():
             return
-        end = b"\r\n" if exchange.keep_alive else b"connection: close\r\n\r\n"
+        parting = self.service.parting  # then the server's own headers say that the connection is closed
+        end = b"\r\n" if exchange.keep_alive or parting else b"connection: close\r\n\r\n"
         own = _lines(self.server_state.default_headers)
         data = b"".join((STATUS_LINES[response.status], own, response.lines, end, response.body))
         if len(self.connections) < COMPANY:
@@ -193,7 +194,7 @@ class ExpressProtocol(HttpToolsProtocol):
             self.outbox.put(self.transport, data)
         exchange.response_complete = True
         exchange.taken = None
-        if not exchange.keep_alive:
+        if not exchange.keep_alive or parting:
             self.outbox.flush()
             self.transport.close()
         self.on_response_complete()

@@ -57,6 +57,12 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
 )
 
 
+def hypercorn_settings() -> Mapping[str, object]:
+    """What `hypercorn.toml` in the working directory says, or what is built in. Raises ConfigError."""
+    file = Path("hypercorn.toml")
+    return read_hypercorn(file) if file.is_file() else DEFAULTS
+
+
 def read_hypercorn(file: Path) -> dict[str, object]:
     """Every setting to give to Hypercorn's ``Config.from_mapping``: the file's, and DEFAULTS where it says nothing.
 

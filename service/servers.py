@@ -1,7 +1,8 @@
 """The two servers that the app runs on. Nothing in the app knows which.
 
 Both run on one loop, take their connections the same way (``service.acceptor``), and stop in the same steps: answers close their
-connections, no more are taken, and then what is in flight is finished for up to ``[drain] timeout_s``; what is left is answered with 503.
+connections, no more are taken, and what is in flight is finished for up to ``[drain] timeout_s``; what is left then is answered
+with 503.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Generator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Generator
 from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
@@ -24,7 +24,7 @@ from service import acceptor
 from service.context import Service, service_of
 from service.express_hypercorn import use_express_connections
 from service.express_uvicorn import express_protocol
-from service.hypercorn_settings import DEFAULTS, read_hypercorn
+from service.hypercorn_settings import hypercorn_settings
 
 #: After the time to finish requests in: for telling their clients that it is over (seconds).
 TELLING_S: Final = 1.0
@@ -41,9 +41,11 @@ class Loop(acceptor.Loop):
         super().__init__(service)
         self._doors: list[asyncio.AbstractServer] = []
 
-    async def create_server(self, *arguments: Any, **named: Any) -> asyncio.AbstractServer:
+    async def create_server(  # type: ignore[override]  # as the one that it calls
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: Any = None, **named: Any
+    ) -> asyncio.AbstractServer:
         """As every loop's."""
-        server = await super().create_server(*arguments, **named)
+        server = await super().create_server(protocol_factory, host, port, **named)
         self._doors.append(server)
         return server
 
@@ -73,12 +75,6 @@ def server_of(app: Quart, listening: socket.socket, *, patient: bool) -> Server:
     return kind(app, listening, patient)
 
 
-def hypercorn_settings() -> Mapping[str, object]:
-    """What `hypercorn.toml` in the working directory says, or what is built in. Raises ConfigError."""
-    file = Path("hypercorn.toml")
-    return read_hypercorn(file) if file.is_file() else DEFAULTS
-
-
 class _Settings(HypercornConfig):
     """Hypercorn's settings, and the headers that it adds to every answer."""
 
@@ -96,7 +92,9 @@ class _Hypercorn:
         self._service = service_of(app)
         config = self._service.config
         self._stop = asyncio.Event()
-        self._settings = _Settings.from_mapping(hypercorn_settings())
+        self._settings = _Settings()
+        for name, value in hypercorn_settings().items():
+            setattr(self._settings, name, value)
         self._settings.bind = [f"fd://{listening.detach()}"]
         self._settings.graceful_timeout = config.drain.timeout_s + TELLING_S
         self._settings.loglevel = config.log.level

@@ -19,7 +19,7 @@ class Standing:
     failed: Sequence[IndexEntry]
 
 
-def summary(standing: Standing, address: str, server: str, seconds: float) -> str:
+def summary(standing: Standing, address: str, server: str, seconds: float, workers: int = 1) -> str:
     """The start-up summary: models, versions, tensors, batching, address, and a curl line that works when pasted."""
     lines = [""]
     lines += _table([("model", "version", "platform", "inputs", "outputs", "batching"), *map(_row, standing.served)])
@@ -29,7 +29,8 @@ def summary(standing: Standing, address: str, server: str, seconds: float) -> st
         lines.append(f"  NOT SERVED {entry.name}{'' if entry.version is None else f'/{entry.version}'}: {entry.reason}")
     if not standing.served:
         lines.append("  no model is served; `tureen check` says why, `tureen demo DIR` makes some")
-    lines += ["", f"  Tureen serves {_count(standing.served)} on http://{address} ({server}), up in {seconds:.1f} s"]
+    by = server if workers == 1 else f"{server}, {workers} workers"
+    lines += ["", f"  Tureen serves {_count(standing.served)} on http://{address} ({by}), up in {seconds:.1f} s"]
     shortest = sorted(standing.served, key=lambda served: (served.loaded.platform != "python", example.weight(served.signature)))
     for served in shortest:
         line = example.curl(address, served.model, served.signature)

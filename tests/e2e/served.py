@@ -87,14 +87,24 @@ class Server:
         return self.get(f"/v2/models/{model}/stats").json()["model_stats"][-1]
 
     @property
+    def workers(self) -> list[int]:
+        """The processes that serve; those that start or leave are among them."""
+        return children(self.process.pid)
+
+    @property
     def descriptors(self) -> int:
-        """Files and sockets that the process has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        """Files and sockets that the workers have open."""
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.workers)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
+
+
+def children(pid: int) -> list[int]:
+    """A process's own, which have not been waited for."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
 
 
 def command(*arguments: object) -> list[str]:
