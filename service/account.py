@@ -18,13 +18,15 @@ LEFT = 499
 
 
 class Plain(NamedTuple):
-    """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``total_s`` is in seconds."""
+    """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``total_s`` is in seconds;
+    ``code`` is its error's."""
 
     id: str
     method: str
     route: str
     status: int
     total_s: float
+    code: str | None = None
 
 
 class Observer(Protocol):

@@ -48,7 +48,7 @@ class ExpressLane:
     async def _answer(
         self, found: Target, headers: Headers, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        body = await self._body(headers, receive)
+        body = await self._body(found, headers, receive)
         if body is None:
             return
         if isinstance(body, Response):
@@ -68,12 +68,12 @@ class ExpressLane:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
-    async def _body(self, headers: Headers, receive: ASGIReceiveCallable) -> bytes | Response | None:
+    async def _body(self, found: Target, headers: Headers, receive: ASGIReceiveCallable) -> bytes | Response | None:
         """The whole body; a refusal where it is over the limit; None where the client left before its end."""
         limit = self._inference.limits.body_bytes
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
-            return self._inference.too_large(headers)
+            return self._inference.too_large(found, headers)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -83,7 +83,7 @@ class ExpressLane:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit:
-                return self._inference.too_large(headers)
+                return self._inference.too_large(found, headers)
             if not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
             chunks.append(chunk)

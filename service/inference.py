@@ -19,8 +19,9 @@ from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
 from service.request import Headers, Request
-from service.response import Response, failed, request_id
+from service.response import Response, failed
 from service.response import lines as header_lines
+from service.routing import Target
 from service.sections import Limits
 
 Arguments = TypeVarTuple("Arguments")
@@ -80,11 +81,13 @@ class Inference:
             encoded = coding.code(encoded, accept.decode("latin-1"))
         return _answered(request, served.version, encoded, answer)
 
-    def too_large(self, headers: Headers) -> Response:
+    def too_large(self, target: Target, headers: Headers) -> Response:
         """The response to a body over the limit."""
         given = headers.get(b"content-length", b"")
-        error = BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None)
-        return failed(error, request_id(headers.get(b"x-request-id")))
+        request = Request(target, headers, b"")
+        response = failed(BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None), request.id)
+        self.account.inference(request, response)
+        return response
 
     def _find(self, request: Request) -> Served:
         content_type = request.headers.get(b"content-type")

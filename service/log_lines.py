@@ -41,13 +41,17 @@ class Form:
         self._console = ConsoleRenderer(colors=colors, exception_formatter=plain_traceback, pad_event_to=0, sort_keys=False)
         self._formatter = ProcessorFormatter(processors=[self._collect, self._render])
 
-    def of_record(self, record: LogRecord) -> str:
+    def of_record(self, record: LogRecord) -> bytes:
         """A record of ``logging``, or of structlog through it."""
-        return self._formatter.format(record)
+        return self._formatter.format(record).encode("utf-8", "backslashreplace")
 
-    def of_fields(self, created: float, level: str, logger: str, event: str, fields: Mapping[str, object]) -> str:
-        """A line of these fields; ``created`` is a Unix time in seconds."""
-        return self._render(None, level, {**self._head(created, level, logger, event), **fields})
+    def of_line(self, line: Mapping[str, Any]) -> bytes:
+        """A line that has all its fields."""
+        return self._render(None, str(line.get("level")), dict(line)).encode("utf-8", "backslashreplace")
+
+    def of_event(self, created: float, level: str, event: str, **fields: object) -> bytes:
+        """The log's own word; ``created`` is a Unix time in seconds."""
+        return self.of_line({**self._head(created, level, "tureen.logs", event), **fields})
 
     def _head(self, created: float, level: str, logger: str, event: str) -> dict[str, Any]:
         return {

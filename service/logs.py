@@ -35,7 +35,7 @@ PATIENCE_S = 2.0
 
 Fields = tuple[Any, ...]
 #: A record, or fields with what makes a line of them in the writer's thread.
-Entry = LogRecord | tuple[Callable[[Fields], str], Fields]
+Entry = LogRecord | tuple[Callable[[Fields], bytes], Fields]
 
 _current: LogWriter | None = None
 
@@ -125,18 +125,20 @@ class LogWriter:
         lines = list(map(self._line, entries))
         dropped = self.dropped
         if dropped > self._told and now >= self._tell_at:
-            fields = {"lost": dropped - self._told, "reason": self._reason}
-            lines.insert(0, self.form.of_fields(time.time(), "warning", "tureen.logs", "lines of the log were lost", fields))
+            told = dropped - self._told
+            lines.insert(
+                0, self.form.of_event(time.time(), "warning", "lines of the log were lost", lost=told, reason=self._reason)
+            )
         else:
             dropped = self._told
-        data = ("\n" * self._torn + "\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+        data = b"\n".join([*([b""] if self._torn else []), *lines, b""])
         self._done = 0
         try:
             with self._turn(len(data)):
                 self._write(data)
         except OSError as error:
             done = self._done
-            whole = min(data.count(b"\n", 0, done), len(entries))
+            whole = max(0, data.count(b"\n", 0, done) - self._torn - (len(lines) - len(entries)))
             self._lost += len(entries) - whole
             self._written += whole
             self._torn = (done > 0 and data[done - 1] != 0x0A) or (done == 0 and self._torn)
@@ -148,15 +150,14 @@ class LogWriter:
         if dropped > self._told:
             self._told, self._tell_at, self._reason = dropped, now + PAUSE_S, "it was read too slowly"
 
-    def _line(self, entry: Entry) -> str:
+    def _line(self, entry: Entry) -> bytes:
         try:
             if isinstance(entry, LogRecord):
                 return self.form.of_record(entry)
             render, fields = entry
             return render(fields)
         except Exception as error:  # what was logged has a `__str__` that fails, say
-            failed = {"problem": clipped(f"{type(error).__name__}: {error}")}
-            return self.form.of_fields(time.time(), "error", "tureen.logs", "a line could not be formatted", failed)
+            return self.form.of_event(time.time(), "error", "a line could not be formatted", problem=type(error).__name__)
 
     def _write(self, data: bytes) -> None:
         while self._done < len(data):

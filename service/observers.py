@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from service import logs
 from service.account import Observer
 from service.config import Config
 from service.place import Place
+from service.request_log import RequestLog
 
 
 def observers(config: Config, place: Place) -> list[Observer]:
     """The observers of one worker, in the order in which they are told."""
-    return []
+    told: list[Observer] = []
+    writer = logs.current()
+    if writer is not None and config.log.requests:
+        told.append(RequestLog(config.log, writer))
+    return told

@@ -26,6 +26,7 @@ _ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _PREFIX = os.urandom(8).hex()
 _numbers = itertools.count(1)
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def failed(error: BaseException, name: str) -> Response:
     """The response to an error, by the one table; a defect is logged with its traceback and the request's id."""
     found = failure(error)
     if found.defect:
-        log.error("request %s failed: %s", name, found.message, exc_info=error)
+        log.error("request %s failed: %s", name, found.message, exc_info=error, extra={"request_id": name})
     return explained(found, name)
 
 
@@ -69,6 +70,16 @@ def explained(found: Failure, name: str) -> Response:
     if found.details:
         content["details"] = [_told(problem) for problem in found.details]
     return response(found.status, content, name, found.headers)
+
+
+def code_of(body: bytes) -> str | None:
+    """The code in an error's JSON; None where it is no error of ours."""
+    try:
+        content = _decode(body)
+    except msgspec.DecodeError:
+        return None
+    code = content.get("code") if isinstance(content, dict) else None
+    return code[:64] if isinstance(code, str) else None
 
 
 def response(status: int, content: object, name: str, headers: tuple[Header, ...] = ()) -> Response:
