@@ -27,6 +27,7 @@ from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
 from service.express import ExpressLane
+from service.follower import Follower
 from service.hooks import request_hooks
 from service.inference import Inference
 from service.mounts import beneath_mounts
@@ -41,7 +42,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     engine = Engine(Registry(open_repository(config)))
     place = place or Place()
     account = Account(observers(config, place))
-    service = Service(config, engine, Inference(engine, config.limits, account), place)
+    follower = Follower(engine, place)
+    service = Service(config, engine, Inference(engine, config.limits, account), place, follower)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
@@ -64,13 +66,15 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         service.first = service.express and beneath_mounts(app.asgi_app) is lane
         if not service.express:
             log.warning("the app has request hooks of its own, so inference requests go through Quart, which is slower")
-        service.loading = asyncio.get_running_loop().create_task(engine.start())
+        follower.open()
+        service.loading = asyncio.get_running_loop().create_task(follower.start())
         service.started.set()
 
     @app.after_serving
     async def stop() -> None:
         if service.loading is not None:
             service.loading.cancel()  # what loads now is waited for as long as what computes
+        await follower.close()
         await engine.close()
 
     app.asgi_app = lane  # type: ignore[method-assign]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from quart import Quart, current_app
 
 from service.config import Config
 from service.engine import Engine
+from service.follower import Follower
+from service.health import Ailment, ailments
 from service.inference import Inference
 from service.place import Place
 
@@ -26,11 +29,18 @@ class Service:
     engine: Engine
     inference: Inference
     place: Place
+    follower: Follower
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True
     first: bool = False
     parting: bool = False
+
+    def ailments(self) -> list[Ailment]:
+        """Why the server is not ready, by what all its workers say of themselves; empty when it is."""
+        self.follower.tell()
+        board = self.place.board
+        return ailments(board, min(self.config.workers, len(board)), time.monotonic())
 
 
 def service_of(app: Quart | None = None) -> Service:

@@ -10,9 +10,10 @@ import asyncio
 import functools
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import batching
 from batching import Answer, Batcher, Policy
@@ -90,17 +91,29 @@ class Engine:
     # -- loading, while serving --------------------------------------------------------------------------------------------
 
     @property
+    def unready(self) -> str:
+        """Why not: empty once everything wanted has been tried, what loaded is warm, its batchers work, and nothing drains."""
+        if self.draining:
+            return "it is about to stop"
+        if not self._loaded:
+            return "its models are being loaded"
+        for served in self._served.values():
+            if not served.batcher.healthy:
+                return f"the batcher of model {served.model!r} version {served.version} failed and starts again"
+        return ""
+
+    @property
     def ready(self) -> bool:
-        """Everything wanted has been tried, what loaded is warm and its batcher works, and the server does not drain."""
-        return self._loaded and not self.draining and all(served.batcher.healthy for served in self._served.values())
+        """Whether there is no reason why not."""
+        return not self.unready
 
     def versions(self) -> list[Served]:
         """What answers now, by model and version."""
         return [self._served[key] for key in sorted(self._served)]
 
-    async def start(self) -> None:
-        """Loads all that the repository wants; what fails to load is in the index with its reason."""
-        await self._in_control(self.registry.load_all)
+    async def start(self, overrides: Mapping[str, str] = MappingProxyType({}), unloaded: Collection[str] = ()) -> None:
+        """Loads all that the repository wants but what is ``unloaded``; what fails to load is in the index with its reason."""
+        await self._in_control(functools.partial(self.registry.load_all, overrides, unloaded))
         self._loaded = True
         gc.collect()
         gc.freeze()
@@ -113,6 +126,10 @@ class Engine:
     async def unload(self, model: str) -> None:
         """Takes a model out of service; requests that it has taken are answered first."""
         await self._in_control(functools.partial(self.registry.unload, model))
+
+    async def look(self, model: str, config: str | None = None) -> None:
+        """Raises what a load would at once: UnknownModel, LoadError. Loads nothing."""
+        await asyncio.get_running_loop().run_in_executor(self.pool, self.registry.look, model, config)
 
     def give_up(self) -> None:
         """The time to finish in is over: whatever is still queued or computed ends with Draining."""

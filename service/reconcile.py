@@ -11,7 +11,7 @@ from typing import Final
 from service.board import Line, Phase
 from service.store.wishes import Wanted, Wish
 
-_FAILURE: Final = re.compile(r"(\d+) (\S+) (.*)")
+_FAILURE: Final = re.compile(r"(\d+)(\+?) (\S+) (.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +54,39 @@ def steps(wishes: Sequence[Wish], have: Mapping[str, int], failed: Collection[in
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A wish that a worker has tried in vain."""
+    """A wish that a worker has tried in vain. ``settled``: others have not, so that it stays wanted."""
 
     generation: int
     model: str
     reason: str
+    settled: bool = False
 
 
-def written(failures: Iterable[Failure]) -> str:
-    """Failures as the text of a line of the board, the newest first, since a line holds only so much."""
-    newest = sorted(failures, key=lambda failure: -failure.generation)
-    return "\n".join(f"{failure.generation} {failure.model} {' '.join(failure.reason.split())}" for failure in newest)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The text of a worker's line: why it is not ready, empty where it is, and what it could not bring about."""
 
+    unready: str = ""
+    failures: tuple[Failure, ...] = ()
 
-def read(text: str) -> list[Failure]:
-    """What ``written`` has written."""
-    found = (_FAILURE.fullmatch(line) for line in text.splitlines())
-    return [Failure(int(match[1]), match[2], match[3]) for match in found if match]
+    def text(self) -> str:
+        """As the line holds it, which has room for only so much: the newest failure first."""
+        lines = [f"! {_one_line(self.unready)}"] if self.unready else []
+        newest = sorted(self.failures, key=lambda failure: -failure.generation)
+        lines += [f"{its.generation}{'+' * its.settled} {its.model} {_one_line(its.reason)}" for its in newest]
+        return "\n".join(lines)
+
+    @classmethod
+    def parse(cls, text: str) -> Told:
+        """What ``text`` has written."""
+        unready = ""
+        failures: list[Failure] = []
+        for line in text.splitlines():
+            if line.startswith("! "):
+                unready = line[2:]
+            elif match := _FAILURE.fullmatch(line):
+                failures.append(Failure(int(match[1]), match[3], match[4], bool(match[2])))
+        return cls(unready, tuple(failures))
 
 
 class State(Enum):
@@ -86,6 +102,7 @@ class Standing:
     """One worker and a wish."""
 
     slot: int
+    pid: int
     state: State
     reason: str = ""
 
@@ -93,11 +110,11 @@ class Standing:
 def standing(line: Line, wish: Wish) -> Standing:
     """How a worker stands to a wish. It writes its failures before it writes what it has followed."""
     if line.followed < wish.generation:
-        return Standing(line.slot, State.BEHIND)
-    for failure in read(line.text):
+        return Standing(line.slot, line.pid, State.BEHIND, "it has not followed yet")
+    for failure in Told.parse(line.text).failures:
         if failure.generation == wish.generation:
-            return Standing(line.slot, State.FAILED, failure.reason)
-    return Standing(line.slot, State.DONE)
+            return Standing(line.slot, line.pid, State.FAILED, failure.reason)
+    return Standing(line.slot, line.pid, State.DONE)
 
 
 def serving(lines: Iterable[Line]) -> list[Line]:
@@ -122,3 +139,7 @@ def fate(standings: Sequence[Standing]) -> Fate:
     if states <= {State.DONE}:
         return Fate.SETTLED
     return Fate.PARTLY if State.DONE in states else Fate.WITHDRAWN
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Health: what orchestrators' probes ask. Live is the process; ready is everything loaded and warm."""
+"""Health: what orchestrators' probes ask. Live is the process; ready is every worker, everything loaded and warm."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ async def live() -> quart.Response:
 @health.get("/v2/health/ready")
 @health.get("/readyz")
 async def ready() -> quart.Response:
-    """200 when what is wanted has been loaded and warmed up, 503 while it loads, drains, or a batcher is down."""
-    is_ready = service_of().engine.ready
-    return answer({"ready": is_ready}, 200 if is_ready else 503)
+    """200 when all workers serve, all that is wanted is loaded and warm; else 503, with which worker is not ready and why."""
+    ailments = service_of().ailments()
+    if not ailments:
+        return answer({"ready": True})
+    problems = [{"worker": ailment.worker, "pid": ailment.pid, "problem": ailment.problem} for ailment in ailments]
+    return answer({"ready": False, "problems": problems}, 503)
 
 
 @health.get("/healthz")

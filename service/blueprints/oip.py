@@ -38,10 +38,15 @@ async def model(name: str, version: str | None = None) -> quart.Response:
 @oip.get("/models/<model:name>/ready")
 @oip.get("/models/<model:name>/versions/<segment:version>/ready")
 async def ready(name: str, version: str | None = None) -> quart.Response:
-    """200 when the model would answer, 503 when it is known and would not. Raises UnknownModel, and NotReady with the reason."""
-    served = service_of().engine.served(name, version)
-    healthy = served.batcher.healthy
-    return answer({"name": name, "ready": healthy}, 200 if healthy else 503)
+    """200 when the model would answer from any worker, 503 when it is known and would not. Raises UnknownModel, and NotReady with
+    the reason."""
+    service = service_of()
+    served = service.engine.served(name, version)
+    behind = service.follower.behind(name)
+    if served.batcher.healthy and not behind:
+        return answer({"name": name, "ready": True})
+    problems = [{"worker": its.slot, "pid": its.pid, "problem": its.reason} for its in behind]
+    return answer({"name": name, "ready": False, "problems": problems}, 503)
 
 
 @oip.get("/models/<model:name>/config")

@@ -10,8 +10,10 @@ from quart import Blueprint, request
 
 from models import Problem
 from service.blueprints.answers import answer
+from service.blueprints.answers import name as request_id
 from service.context import service_of
 from service.errors import BadRequest
+from service.follower import Asked
 from service.protocol import metadata
 
 repository = Blueprint("repository", __name__, url_prefix="/v2/repository")
@@ -31,7 +33,7 @@ async def index() -> quart.Response:
 
 @repository.post("/models/<model:name>/load")
 async def load(name: str) -> quart.Response:
-    """Loads what the repository has of a model, or loads it again; the old serves until the new is warm."""
+    """Loads what the repository has of a model, or loads it again, in every worker; the old serves until the new is warm."""
     body = await _body()
     config = body.parameters.get("config")
     if config is not None and not isinstance(config, str):
@@ -45,16 +47,20 @@ async def load(name: str) -> quart.Response:
         if parameter != "config":
             problem = Problem(f"parameters.{parameter[:80]}", "a load has no such parameter", "config", parameter[:80])
             raise BadRequest(f"{problem}", problem)
-    await service_of().engine.load(name, config)
+    await service_of().follower.load(name, config, _asked())
     return answer({})
 
 
 @repository.post("/models/<model:name>/unload")
 async def unload(name: str) -> quart.Response:
-    """Takes a model out of service; what it has taken is answered first."""
+    """Takes a model out of service in every worker; what it has taken is answered first."""
     await _body()
-    await service_of().engine.unload(name)
+    await service_of().follower.unload(name, _asked())
     return answer({})
+
+
+def _asked() -> Asked:
+    return Asked("anonymous", request_id())
 
 
 async def _body() -> _Body:

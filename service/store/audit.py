@@ -31,7 +31,7 @@ def append(connection: sqlite3.Connection, entry: Entry) -> None:
 
 def latest(connection: sqlite3.Connection, limit: int) -> tuple[Entry, ...]:
     """The last lines, the newest first."""
-    rows = connection.execute(
-        "SELECT actor, action, target, outcome, detail, at FROM audit ORDER BY number DESC LIMIT ?", (limit,)
+    rows = connection.execute("SELECT actor, action, target, outcome, detail, at FROM audit ORDER BY number DESC LIMIT ?", (limit,))
+    return tuple(
+        Entry(actor, action, target, outcome, json.loads(detail), at) for actor, action, target, outcome, detail, at in rows
     )
-    return tuple(Entry(actor, action, target, outcome, json.loads(detail), at) for actor, action, target, outcome, detail, at in rows)

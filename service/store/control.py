@@ -43,7 +43,9 @@ def prepare(state: Path) -> None:
         with closing(connect(path, "rwc")) as connection:
             migrate(connection)
     except OSError as error:
-        raise StoreUnavailable(f"the control store cannot be used: {error.strerror}; look at the state directory's rights") from error
+        raise StoreUnavailable(
+            f"the control store cannot be used: {error.strerror}; look at the state directory's rights"
+        ) from error
     except sqlite3.Error as error:
         if code(error) in DAMAGED:
             raise ConfigError(_damaged(path)) from error
