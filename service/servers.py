@@ -20,7 +20,7 @@ import uvicorn
 from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
-from service import acceptor
+from service import acceptor, websockets
 from service.context import Service, service_of
 from service.express_hypercorn import use_express_connections
 from service.express_uvicorn import express_protocol
@@ -110,6 +110,7 @@ class _Hypercorn:
         self._service.parting = self._settings.parting = True
 
     def close(self) -> None:
+        websockets.dismiss(self._app)
         self._stop.set()
 
 
@@ -124,6 +125,7 @@ class _UvicornServer(uvicorn.Server):
 
 class _Uvicorn:
     def __init__(self, app: Quart, listening: socket.socket, patient: bool) -> None:
+        self._app = app
         self._service = service_of(app)
         self._listening = listening
         self._server = _UvicornServer(
@@ -131,6 +133,8 @@ class _Uvicorn:
                 app,
                 http=express_protocol(self._service),
                 ws="wsproto",
+                ws_max_size=websockets.MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # a message may inflate to a thousand times what came
                 lifespan="on",
                 backlog=2048,
                 proxy_headers=False,  # the client's address is the socket's
@@ -152,4 +156,5 @@ class _Uvicorn:
         self._server.server_state.default_headers = [*self._server.server_state.default_headers, _CLOSE]
 
     def close(self) -> None:
+        websockets.dismiss(self._app)
         self._server.should_exit = True

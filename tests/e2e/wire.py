@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +55,10 @@ class Wire:
     def rest(self) -> bytes:
         """All that comes until the server closes."""
         return self._read.read()
+
+    def reset(self) -> None:
+        """Makes ``leave`` break the connection off, with what was sent or is yet to be read lost."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def leave(self) -> None:
         """Closes the connection."""
