@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ from models.errors import LoadError
 from service.commands.models import models
 from service.commands.status import status
 from service.config import Config
-from service.errors import ConfigError
+from service.errors import ConfigError, StoreUnavailable
 from service.hypercorn_settings import hypercorn_settings, read_hypercorn
 
 CONFIG = Path("tureen.toml")
@@ -47,6 +48,7 @@ def serve(**options: object) -> None:
     from service import logs
     from service.listening import listen
     from service.state_directory import state_directory
+    from service.store import prepare
     from service.supervisor import Supervisor
 
     def resolve() -> Config:
@@ -62,6 +64,12 @@ def serve(**options: object) -> None:
     except ConfigError as error:
         _stop(error)
     with state_directory(config.store.state_dir) as state:
+        try:
+            if state is not None:
+                with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
+                    prepare(state)
+        except ConfigError as error:
+            _stop(error)
         supervisor = Supervisor(config, listening, state, resolve=resolve, refuse=_complain, begun=begun)
         code = asyncio.run(supervisor.run())
     sys.exit(code)
