@@ -24,7 +24,7 @@ from service.board import Phase
 from service.context import Service
 from service.errors import TooManyConnections
 from service.place import Place
-from service.response import STATUS_LINES, failed, request_id
+from service.response import STATUS_LINES, code_of, failed, request_id
 
 log = logging.getLogger("tureen.acceptor")
 
@@ -110,12 +110,12 @@ class Refusals:
             self._told_at = now
             log.warning("refused a connection: %d are open, as many as may; %d refused so far", self._limit, self.count)
         name = request_id(None)
-        self._account.plain(Plain(name, "", "", 503, 0.0))
+        error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
+        response = failed(error, name)
+        self._account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
         if secure:
             connection.close()
             return
-        error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
-        response = failed(error, name)
         try:
             connection.setblocking(False)
             connection.send(b"".join((STATUS_LINES[503], response.lines, b"connection: close\r\n\r\n", response.body)))
@@ -303,7 +303,7 @@ class Acceptor(asyncio.AbstractServer):
 
 
 class Loop(uvloop.Loop):
-    """uvloop's loop, with servers that share their socket evenly with the other workers."""
+    """A worker's loop: uvloop's, with servers that share their socket evenly with the other workers."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -379,8 +379,3 @@ def _drive(connecting: Coroutine[Any, Any, object]) -> None:
         raise RuntimeError("a connection waits for more than its being made")
 
     future.add_done_callback(proceed)
-
-
-def loop_factory(service: Service) -> Callable[[], Loop]:
-    """What makes the loop of a worker: ``asyncio.Runner(loop_factory=loop_factory(service_of(app)))``."""
-    return lambda: Loop(service)

@@ -6,6 +6,7 @@ ServiceError
 ├── MethodNotAllowed    405
 ├── BodyTooLarge        413
 ├── UnsupportedMedia    415 content type or encoding not taken
+├── HeadersTooLarge     431 the request line and headers are longer than a server reads
 ├── NotFinite           500 a result holds NaN or Infinity, which JSON cannot say
 ├── NotSupported        501 the protocol has it, we do not
 ├── Draining            503 the server is about to stop
@@ -61,6 +62,10 @@ class BodyTooLarge(ServiceError):
 
 class UnsupportedMedia(ServiceError):
     """The content type or encoding is not one that we take."""
+
+
+class HeadersTooLarge(ServiceError):
+    """The request line and headers are longer than a server reads."""
 
 
 class Draining(ServiceError):

@@ -17,6 +17,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from service.context import Service
 from service.heads import END, LEAVE, Head, Heads
 from service.hypercorn_connection import Connection
+from service.hypercorn_protocols import use_protocols
 from service.response import STATUS_LINES, Response, lines
 from service.routing import target
 from service.taken import Taken
@@ -125,4 +126,5 @@ def use_express_connections(service: Service) -> None:
         heads = known
 
     ServiceConnection.service = service
+    use_protocols(service.inference.account)
     hypercorn.asyncio.run.TCPServer = ServiceConnection  # type: ignore[attr-defined]

@@ -21,16 +21,19 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.account import Plain
 from service.context import Service
-from service.errors import BadRequest
+from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.heads import END, LEAVE, Head, Heads
 from service.outbox import Outbox
-from service.response import STATUS_LINES, Header, Response, failed, lines, request_id
+from service.response import STATUS_LINES, Header, Response, code_of, failed, lines, request_id
 from service.routing import Target, target
 from service.taken import Taken
 
 #: With fewer connections than this an answer has no others to go out with.
 COMPANY = 4
+#: Of a request's line and headers that have not come whole (bytes), as h11 has it.
+LONGEST_HEAD = 16 * 1024
 
 
 class _Unheard:
@@ -86,6 +89,9 @@ class ExpressProtocol(HttpToolsProtocol):
     longest: int
     last: Exchange | None = None
     between: bool = True
+    headed: bool = False
+    moved: bool = False
+    unread: int = 0
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
 
@@ -94,7 +100,7 @@ class ExpressProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """A whole request whose head is known is taken at once; everything else is parsed."""
         if not self.between or (self.cycle is not None and not self.cycle.response_complete):
-            super().data_received(data)
+            self._parse(data)
             return
         end = data.find(END) + len(END)
         head = self.heads.get(data[:end])
@@ -105,18 +111,39 @@ class ExpressProtocol(HttpToolsProtocol):
             self._begin(exchange, data[end:])
             return
         before = self.last
-        super().data_received(data)
+        self._parse(data)
         last = self.last
         if last is not None and last is not before and last.keep_alive and self.between and len(data) == end + last.head.length:
             self.heads.learn(data[:end], last.head)
 
+    def _parse(self, data: bytes) -> None:
+        self.moved = False
+        super().data_received(data)
+        if self.moved or self.between:
+            self.unread = 0
+            return
+        self.unread += len(data)  # the parser keeps what there is of a head, or of trailers, and has no limit
+        if self.unread > LONGEST_HEAD and not self.transport.is_closing():
+            self._refuse(HeadersTooLarge("the request's headers are longer than this server reads; send fewer or shorter ones"))
+
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.between = False
+        self.between = self.headed = False
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those that follow a chunked body are nobody's."""
+        if not self.headed:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self.moved = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         """Takes the request if it is a plain one."""
+        self.moved = self.headed = True
         exchange = self._take()
         if exchange is None:
             super().on_headers_complete()
@@ -136,12 +163,22 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The answer to what is not HTTP, in the form of every other error."""
-        error = BadRequest("what came is not HTTP/1.1; check the request line, the headers and Content-Length")
-        response = failed(error, request_id(None))
+        self._refuse(BadRequest("what came is not HTTP/1.1; check the request line, the headers and Content-Length"))
+
+    def _refuse(self, error: ServiceError) -> None:
+        name = request_id(None)
+        response = failed(error, name)
         own = _lines(self.server_state.default_headers)
         self.outbox.flush()  # what was answered before goes out before
-        self.transport.write(b"".join((STATUS_LINES[400], own, response.lines, b"connection: close\r\n\r\n", response.body)))
+        head = (STATUS_LINES[response.status], own, response.lines, b"connection: close\r\n\r\n")
+        self.transport.write(b"".join((*head, response.body)))
         self.transport.close()
+        self.service.inference.account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # The parser reads nothing after such a request, so the connection ends with its answer; not worth a line of the log.
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
         """The server stops: an idle connection is closed, a busy one after its answer."""

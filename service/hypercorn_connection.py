@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import TaskGroup
 
+#: How often a connection that is busy while the server stops is looked at (seconds). HTTP/1.1 closes it after its answer by itself.
+LOOK_S = 0.1
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
 
@@ -43,22 +46,31 @@ class Idleness:
     async def _wait(self) -> None:
         connection = self._connection
         terminated, config = connection.context.terminated, connection.config
-        left: float | None = config.keep_alive_timeout
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(terminated.wait(), left)
-            now = connection.loop.time()
-            if self.since is not None and (terminated.is_set() or now >= self.since + config.keep_alive_timeout):
+            now, stops = connection.loop.time(), terminated.is_set()
+            idle_end, read_end = ends(
+                self.since, connection.read_at, 0.0 if stops else config.keep_alive_timeout, config.read_timeout
+            )
+            if now >= idle_end:
                 await connection.close_idle()
                 return
-            if config.read_timeout is not None and now >= connection.read_at + config.read_timeout:
+            if now >= read_end:
                 connection.writer.transport.abort()
                 return
-            ends = [] if self.since is None else [self.since + config.keep_alive_timeout]
-            ends += [] if config.read_timeout is None else [connection.read_at + config.read_timeout]
-            left = max(min(ends, default=now + config.keep_alive_timeout) - now, 0.001)
-            if terminated.is_set():
-                return  # busy: it is closed when its response has been sent
+            left = max(min(idle_end, read_end, now + config.keep_alive_timeout) - now, 0.001)
+            if stops:
+                await asyncio.sleep(min(left, LOOK_S))
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(terminated.wait(), left)
+
+
+def ends(idle_since: float | None, read_at: float, idle_s: float, read_s: float | None) -> tuple[float, float]:
+    """When a connection ends on which nothing more happens: for having been idle, and for having said nothing at all."""
+    return (
+        math.inf if idle_since is None else idle_since + idle_s,
+        math.inf if read_s is None else read_at + read_s,
+    )
 
 
 class Connection(TCPServer):

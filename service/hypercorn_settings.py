@@ -19,9 +19,6 @@ from models.errors import Problem
 from models.nearest import nearest
 from service.errors import ConfigError
 
-#: Of one WebSocket message, on either server.
-MESSAGE_BYTES = 1024 * 1024
-
 DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
         "backlog": 2048,
@@ -29,7 +26,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "keep_alive_max_requests": 1_000_000,
         "keep_alive_timeout": 75.0,
         "read_timeout": 300,
-        "websocket_max_message_size": MESSAGE_BYTES,
+        "websocket_max_message_size": 1024 * 1024,
         "websocket_ping_interval": 20.0,
     }
 )
