@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service import logs
 from service.account import Observer
+from service.capture import Capture
 from service.config import Config
 from service.place import Place
 from service.request_log import RequestLog
@@ -15,4 +16,7 @@ def observers(config: Config, place: Place) -> list[Observer]:
     writer = logs.current()
     if writer is not None and config.log.requests:
         told.append(RequestLog(config.log, writer))
+    capture = Capture.of(config.log)
+    if capture is not None:
+        told.append(capture)
     return told
