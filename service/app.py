@@ -26,6 +26,7 @@ from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
+from service.exporter import Exporter
 from service.express import ExpressLane
 from service.follower import Follower
 from service.hooks import request_hooks
@@ -33,6 +34,7 @@ from service.inference import Inference
 from service.mounts import beneath_mounts
 from service.observers import observers
 from service.place import Place
+from service.probes import Probes
 
 log = logging.getLogger("tureen.app")
 
@@ -41,9 +43,10 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     """The service for one repository, by default as a server's only worker. Nothing is loaded before the app is served."""
     engine = Engine(Registry(open_repository(config)))
     place = place or Place()
-    account = Account(observers(config, place))
+    exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
+    account = Account([*([] if exporter is None else [exporter.meter]), *observers(config, place)])
     follower = Follower(engine, place)
-    service = Service(config, engine, Inference(engine, config.limits, account), place, follower)
+    service = Service(config, engine, Inference(engine, config.limits, account), place, follower, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
@@ -58,7 +61,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
     blueprints = [blueprint.name for blueprint in BLUEPRINTS]
     ours = request_hooks(app, blueprints)
-    lane = ExpressLane(app.asgi_app, service.inference, lambda: service.express)
+    probes = Probes(service.ailments, account)
+    lane = ExpressLane(app.asgi_app, service.inference, probes, lambda: service.express)
 
     @app.before_serving
     async def start() -> None:
@@ -66,6 +70,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         service.first = service.express and beneath_mounts(app.asgi_app) is lane
         if not service.express:
             log.warning("the app has request hooks of its own, so inference requests go through Quart, which is slower")
+        if exporter is not None:
+            exporter.start()
         follower.open()
         service.loading = asyncio.get_running_loop().create_task(follower.start())
         service.started.set()
@@ -76,6 +82,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
             service.loading.cancel()  # what loads now is waited for as long as what computes
         await follower.close()
         await engine.close()
+        if exporter is not None:
+            await exporter.stop()
 
     app.asgi_app = lane  # type: ignore[method-assign]
     return app

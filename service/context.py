@@ -10,6 +10,7 @@ from quart import Quart, current_app
 
 from service.config import Config
 from service.engine import Engine
+from service.exporter import Exporter
 from service.follower import Follower
 from service.health import Ailment, ailments
 from service.inference import Inference
@@ -20,8 +21,8 @@ EXTENSION = "tureen"
 
 @dataclass(slots=True)
 class Service:
-    """One app's configuration, engine and way of answering. ``started``: the app is served, and
-    ``loading`` its models. ``express``: whether the express lane may take requests; ``first``: whether nothing
+    """One app's configuration, engine and way of answering. ``exporter``: None where nothing is counted. ``started``: the app
+    is served, and ``loading`` its models. ``express``: whether the express lane may take requests; ``first``: whether nothing
     of the user's stands in front of it either, so that a server may take them before the app sees them. ``parting``: the worker
     is about to stop, so answers close their connections."""
 
@@ -30,6 +31,7 @@ class Service:
     inference: Inference
     place: Place
     follower: Follower
+    exporter: Exporter | None = None
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True

@@ -81,6 +81,8 @@ LAG_MAX = Family("tureen_event_loop_lag_max_seconds", "gauge", "The latest that 
 RESIDENT = Family("tureen_process_resident_memory_bytes", "gauge", "Resident memory of the worker.", _WORKER)
 CPU = Family("tureen_process_cpu_seconds", "counter", "User and system time of the workers of a line.", _WORKER)
 THREADS = Family("tureen_process_threads", "gauge", "Threads of the worker.", _WORKER)
+LOG_LINES = Family("tureen_log_lines", "counter", "Lines written to the log.")
+LOG_DROPPED = Family("tureen_log_dropped_lines", "counter", "Lines of the log that were lost rather than waited for.")
 
 #: What workers count in cells, by name.
 COUNTED: Final = {
@@ -110,6 +112,8 @@ COUNTED: Final = {
         RESIDENT,
         CPU,
         THREADS,
+        LOG_LINES,
+        LOG_DROPPED,
     )
 }
 

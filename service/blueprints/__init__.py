@@ -6,10 +6,11 @@ from quart import Blueprint
 
 from service.blueprints.documentation import documentation
 from service.blueprints.health import health
+from service.blueprints.metrics import metrics
 from service.blueprints.oip import oip
 from service.blueprints.repository import repository
 from service.blueprints.tfserving import tfserving
 
-BLUEPRINTS: tuple[Blueprint, ...] = (documentation, health, oip, repository, tfserving)
+BLUEPRINTS: tuple[Blueprint, ...] = (documentation, health, metrics, oip, repository, tfserving)
 
 __all__ = ["BLUEPRINTS"]
