@@ -34,6 +34,8 @@ from service.taken import Taken
 COMPANY = 4
 #: Of a request's line and headers that have not come whole (bytes), as h11 has it.
 LONGEST_HEAD = 16 * 1024
+#: How long a request that has begun may stand still (seconds): the read_timeout that Hypercorn is given.
+READ_S = 300.0
 
 
 class _Unheard:
@@ -92,10 +94,18 @@ class ExpressProtocol(HttpToolsProtocol):
     headed: bool = False
     moved: bool = False
     unread: int = 0
+    read_at: float = 0.0
+    read_timer: asyncio.TimerHandle | None = None
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
 
     # -- what the socket and the parser tell -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class
+        """A client has come, and is idle until it asks."""
+        super().connection_made(transport)
+        self.idle_since = self.loop.time()
+        self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
 
     def data_received(self, data: bytes) -> None:
         """A whole request whose head is known is taken at once; everything else is parsed."""
@@ -119,12 +129,28 @@ class ExpressProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         self.moved = False
         super().data_received(data)
-        if self.moved or self.between:
+        if self.between:
+            self.unread = 0
+            return
+        self.read_at = self.loop.time()
+        if self.read_timer is None:
+            self.read_timer = self.loop.call_later(READ_S, self._look_whether_stalled)
+        if self.moved:
             self.unread = 0
             return
         self.unread += len(data)  # the parser keeps what there is of a head, or of trailers, and has no limit
         if self.unread > LONGEST_HEAD and not self.transport.is_closing():
             self._refuse(HeadersTooLarge("the request's headers are longer than this server reads; send fewer or shorter ones"))
+
+    def _look_whether_stalled(self) -> None:
+        self.read_timer = None
+        if self.transport.is_closing() or self.between or self.transport.get_protocol() is not self:
+            return  # the next request that does not come whole sets the timer again
+        left = self.read_at + READ_S - self.loop.time()
+        if left > 0:
+            self.read_timer = self.loop.call_later(left, self._look_whether_stalled)
+        else:
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -188,8 +214,9 @@ class ExpressProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: what it waited for is withdrawn from the batch."""
         super().connection_lost(exc)
-        if self.idle_timer is not None:
-            self.idle_timer.cancel()
+        for timer in (self.idle_timer, self.read_timer):
+            if timer is not None:
+                timer.cancel()
         last = self.last
         if last is not None and not last.response_complete:
             last.disconnected = True  # the base class knows only of the last of several pipelined requests
