@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from service.inference import Inference
+from service.probes import Probes
 from service.request import Headers, Request
 from service.response import Response
 from service.routing import Target, target
@@ -26,11 +27,12 @@ PATIENCE_S = 0.05
 
 
 class ExpressLane:
-    """Answers inference requests itself and passes everything else to ``app``; ``is_open`` says whether it may."""
+    """Answers inference requests and probes itself and passes everything else to ``app``; ``is_open`` says whether it may."""
 
-    def __init__(self, app: App, inference: Inference, is_open: Callable[[], bool]) -> None:
+    def __init__(self, app: App, inference: Inference, probes: Probes, is_open: Callable[[], bool]) -> None:
         self._app = app
         self._inference = inference
+        self._probes = probes
         self._is_open = is_open
         self._watch = Watch()
 
@@ -43,6 +45,11 @@ class ExpressLane:
                 if b"origin" not in headers:
                     await self._answer(found, headers, scope, receive, send)
                     return
+        elif scope["type"] == "http" and scope["method"] == "GET" and self._is_open() and not scope.get("root_path"):
+            probed = self._probes.answer(scope["path"], dict(scope["headers"]))
+            if probed is not None:
+                await _send(probed, send)
+                return
         await self._app(scope, receive, send)
 
     async def _answer(
@@ -65,8 +72,7 @@ class ExpressLane:
                 raise
             finally:
                 self._watch.leave(task)
-        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-        await send({"type": "http.response.body", "body": response.body, "more_body": False})
+        await _send(response, send)
 
     async def _body(self, found: Target, headers: Headers, receive: ASGIReceiveCallable) -> bytes | Response | None:
         """The whole body; a refusal where it is over the limit; None where the client left before its end."""
@@ -87,6 +93,11 @@ class ExpressLane:
             if not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
             chunks.append(chunk)
+
+
+async def _send(response: Response, send: ASGISendCallable) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
 class Watch:

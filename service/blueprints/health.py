@@ -1,4 +1,7 @@
-"""Health: what orchestrators' probes ask. Live is the process; ready is every worker, everything loaded and warm."""
+"""Health: what orchestrators' probes ask. Live is the process; ready is every worker, everything loaded and warm.
+
+Mostly the express lane answers (``service.probes``), and these where a user's hooks have to run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from quart import Blueprint
 
 from service.blueprints.answers import answer
 from service.context import service_of
+from service.probes import LIVE, readiness
 
 health = Blueprint("health", __name__)
 
@@ -14,24 +18,20 @@ health = Blueprint("health", __name__)
 @health.get("/v2/health/live")
 async def live() -> quart.Response:
     """Whether the process answers at all."""
-    return answer({"live": True})
+    return answer(LIVE["/v2/health/live"])
 
 
 @health.get("/v2/health/ready")
 @health.get("/readyz")
 async def ready() -> quart.Response:
     """200 when all workers serve, all that is wanted is loaded and warm; else 503, with which worker is not ready and why."""
-    ailments = service_of().ailments()
-    if not ailments:
-        return answer({"ready": True})
-    problems = [{"worker": ailment.worker, "pid": ailment.pid, "problem": ailment.problem} for ailment in ailments]
-    return answer({"ready": False, "problems": problems}, 503)
+    return answer(*readiness(service_of().ailments()))
 
 
 @health.get("/healthz")
 async def healthz() -> quart.Response:
     """The usual name of ``live``."""
-    return answer({"status": "ok"})
+    return answer(LIVE["/healthz"])
 
 
 @health.get("/")
