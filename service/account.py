@@ -19,7 +19,7 @@ LEFT = 499
 
 class Plain(NamedTuple):
     """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``total_s`` is in seconds;
-    ``code`` is its error's."""
+    ``code`` is its error's; the last two are headers."""
 
     id: str
     method: str
@@ -27,6 +27,8 @@ class Plain(NamedTuple):
     status: int
     total_s: float
     code: str | None = None
+    traceparent: bytes | None = None
+    tracestate: bytes | None = None
 
 
 class Observer(Protocol):

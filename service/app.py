@@ -32,7 +32,7 @@ from service.follower import Follower
 from service.hooks import request_hooks
 from service.inference import Inference
 from service.mounts import beneath_mounts
-from service.observers import observers
+from service.observers import finish, observers
 from service.place import Place
 from service.probes import Probes
 
@@ -44,7 +44,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     engine = Engine(Registry(open_repository(config)))
     place = place or Place()
     exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
-    account = Account([*([] if exporter is None else [exporter.meter]), *observers(config, place)])
+    told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
+    account = Account(told)
     follower = Follower(engine, place)
     service = Service(config, engine, Inference(engine, config.limits, account), place, follower, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
@@ -84,6 +85,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         await engine.close()
         if exporter is not None:
             await exporter.stop()
+        await finish(told)
 
     app.asgi_app = lane  # type: ignore[method-assign]
     return app

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+_COLLECTOR = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 
 
@@ -19,6 +20,12 @@ def _origin(value: str) -> str:
     if match[2] == {"http": "80", "https": "443"}[match[1]]:
         # Browsers leave the scheme's own port out of the Origin header, so this one would never match.
         raise ValueError(f"leave out :{match[2]}, as browsers do")
+    return value
+
+
+def _collector(value: str) -> str:
+    if not _COLLECTOR.fullmatch(value):
+        raise ValueError("give the address of a collector that takes OTLP over HTTP, as in http://127.0.0.1:4318")
     return value
 
 
@@ -65,7 +72,9 @@ class Metrics(Section):
 class Tracing(Section):
     """`[tracing]`: where spans are sent by OTLP over HTTP; nowhere by default."""
 
-    endpoint: str | None = Field(default=None, description="an address, as in http://127.0.0.1:4318")
+    endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None, description="an address, as in http://127.0.0.1:4318"
+    )
     sample: float = Field(default=1.0, ge=0, le=1, description="a share of the requests that bring no decision, from 0 to 1")
 
 

@@ -29,8 +29,14 @@ def keep_accounts(app: Quart, account: Account) -> None:
         if not quart.g.get("told", False):
             route = request.url_rule.rule if request.url_rule is not None else ""
             total_s = perf_counter() - quart.g.get("started", perf_counter())
-            account.plain(Plain(answers.name(), request.method, route, made.status_code, total_s, await _code(made)))
+            context = _header("traceparent"), _header("tracestate")
+            account.plain(Plain(answers.name(), request.method, route, made.status_code, total_s, await _code(made), *context))
         return made
+
+
+def _header(name: str) -> bytes | None:
+    value = request.headers.get(name)
+    return None if value is None else value.encode("latin-1", "replace")
 
 
 async def _code(made: quart.Response) -> str | None:
