@@ -6,7 +6,8 @@ import http.client
 import json
 import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,10 +24,11 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response whose body was read whole."""
+    """A response whose body was read whole; header names are lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> Any:
         """The body parsed, None where it is no JSON."""
@@ -78,10 +80,14 @@ class Client:
         """A POST of JSON, or of nothing. Raises Unreachable."""
         return self._ask("POST", path, b"" if content is None else json.dumps(content).encode())
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Reply:
+    def send(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """A POST of these bytes. Raises Unreachable."""
+        return self._ask("POST", path, body, headers)
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Reply:
         idle = self._connection.sock is not None
         try:
-            return self._once(method, path, body)
+            return self._once(method, path, body, headers or {})
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             # What the server closed between two requests says nothing about whether it is there; asking twice does no harm.
             if not idle:
@@ -89,13 +95,13 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(self._why(error)) from error
         try:
-            return self._once(method, path, body)
+            return self._once(method, path, body, headers or {})
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(self._why(error)) from error
 
-    def _once(self, method: str, path: str, body: bytes | None) -> Reply:
+    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         try:
-            self._connection.request(method, self._prefix + path, body, {"accept": "*/*"})
+            self._connection.request(method, self._prefix + path, body, {"accept": "*/*", **headers})
             response = self._connection.getresponse()
             read = response.read(LARGEST + 1)
         except BaseException:
@@ -104,7 +110,7 @@ class Client:
         if len(read) > LARGEST:
             self._connection.close()
             raise http.client.HTTPException(f"more than {LARGEST} bytes")
-        return Reply(response.status, read)
+        return Reply(response.status, read, {name.lower(): value for name, value in response.getheaders()})
 
     def _why(self, error: Exception) -> str:
         match error:
