@@ -10,6 +10,7 @@ from service.openapi.schema import BOOLEAN, COUNT, TEXT, VERSION, Json, array, r
 
 _TOTAL = record({"count": COUNT, "ns": COUNT}, description="How often, and how long all of it took, in nanoseconds.")
 _INDEXED = {"name": TEXT, "version": VERSION, "state": {"enum": [state.value for state in State]}, "reason": TEXT}
+_PROBLEM = record({"worker": COUNT, "pid": COUNT, "problem": TEXT}, description="Which worker is not ready, and why.")
 _SIZED = ("compute_input", "compute_infer", "compute_output")
 _TOTALS = ("success", "fail", "queue", *_SIZED, "cache_hit", "cache_miss")
 _STATUS = {
@@ -28,13 +29,18 @@ _CONFIG = {
     "instance_group": array({"type": "object"}),
     "dynamic_batching": record({"max_queue_delay_microseconds": COUNT}),
 }
+_CONFIGURATION: Json = {"type": ["string", "null"], "description": "model.toml's sections as a JSON object, in a string."}
 _PREDICT, _PREDICTIONS = any_prediction()
 
 SCHEMAS: Mapping[str, Json] = {
     "Live": record({"live": {"const": True}}),
     "Status": record({"status": TEXT}),
-    "Ready": record({"ready": BOOLEAN}, description="Whether all that is wanted was tried, and what loaded is warm."),
-    "ModelReady": record({"name": TEXT, "ready": BOOLEAN}),
+    "Ready": record(
+        {"ready": BOOLEAN, "problems": array(_PROBLEM)},
+        optional=("problems",),
+        description="Whether all that is wanted was tried, and what loaded is warm.",
+    ),
+    "ModelReady": record({"name": TEXT, "ready": BOOLEAN, "problems": array(_PROBLEM)}, optional=("problems",)),
     "Server": record({"name": TEXT, "version": TEXT, "extensions": array(TEXT)}),
     "Tensor": record(
         {"name": TEXT, "datatype": TEXT, "shape": said(array({"type": "integer", "minimum": -1}), "-1 is a free dim.")}
@@ -69,7 +75,9 @@ SCHEMAS: Mapping[str, Json] = {
     "LoadRequest": record(
         {
             "parameters": record(
-                {"config": said(TEXT, "model.toml's sections as a JSON object, in a string.")}, optional=("config",), closed=True
+                {"config": _CONFIGURATION},
+                optional=("config",),
+                closed=True,
             )
         },
         optional=("parameters",),

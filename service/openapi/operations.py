@@ -149,11 +149,18 @@ OPERATIONS: Mapping[str, Operation] = {
     "health.ready": Operation(HEALTH, "Whether all that is wanted is loaded and warm", _ready("Ready")),
     "health.healthz": Operation(HEALTH, "Whether the process answers, by another name", _gives("Status")),
     "health.alive": Operation(HEALTH, "Whether the process answers, as KServe's V1 asks it", _gives("Status")),
+    "metrics.scrape": Operation(
+        SERVER,
+        "The metrics of all workers, as Prometheus scrapes them",
+        {200: Answer("Metrics.", {"text/plain": TEXT, "application/openmetrics-text": TEXT})},
+        (404, 500),
+        "404 where nothing is counted.",
+    ),
     "documentation.document": Operation(
         DOCUMENTATION,
         "This document",
         {200: Answer("OpenAPI 3.1.", {JSON: ref("OpenApi")}, ("ETag",)), 304: _SAME},
     ),
     "documentation.page": Operation(DOCUMENTATION, "This document as a page, to try things out", {200: _HTML, 304: _SAME}),
-    "documentation.asset": Operation(DOCUMENTATION, "A part of that page", {200: _FILE, 304: _SAME}, (404, 500)),
+    "documentation.asset_of": Operation(DOCUMENTATION, "A part of that page", {200: _FILE, 304: _SAME}, (404, 500)),
 }

@@ -7,13 +7,13 @@ from math import prod
 
 import numpy as np
 
-from models.tensor import DTYPES, FLOATS, INTEGERS, TensorSpec
+from models.tensor import DTYPES, FLOATS, TensorSpec
 from service.openapi.schema import BOOLEAN, Json, array, either, record
 
 #: JSON has none of these: they travel in binary, or widened where the protocol does not name the datatype.
 BINARY_ONLY = frozenset({"FP16", "BF16"})
-#: FP32's: from the half-way point on, rounding to the nearest gives Infinity, so this largest one still is a number.
-_LARGEST = {"FP16": 65504.0, "BF16": 3.3895313892515355e38, "FP32": 3.4028234663852886e38, "FP64": 1.7976931348623157e308}
+#: From these half-way points on, rounding to the nearest gives Infinity; below them a number is taken, and rounded.
+_ENDS = {"FP16": 65520.0, "BF16": 2.0**128 - 2.0**119, "FP32": 2.0**128 - 2.0**103, "FP64": float("inf")}
 _FORMATS = {"FP32": "float", "FP64": "double", "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64"}
 NOT_FINITE: Json = {"enum": ["NaN", "Infinity", "-Infinity"]}
 BASE64: Json = {
@@ -25,16 +25,24 @@ B64 = record({"b64": BASE64}, closed=True)
 
 
 def element(datatype: str) -> Json:
-    """One element, with the range that its datatype has."""
+    """One element of a request, with the range that its datatype has."""
+    if datatype in FLOATS:
+        end = float(np.nextafter(_ENDS[datatype], 0))
+        return {**given(datatype), "minimum": -end, "maximum": end}
+    return given(datatype)
+
+
+def given(datatype: str) -> Json:
+    """One element of an answer. A float's shortest digits may, read as a double, lie a little beyond the datatype's largest."""
     if datatype == "BOOL":
         return BOOLEAN
     if datatype == "BYTES":
         return {"type": "string"}
     format_ = {"format": _FORMATS[datatype]} if datatype in _FORMATS else {}
-    if datatype in INTEGERS:
-        range_ = np.iinfo(DTYPES[datatype])
-        return {"type": "integer", **format_, "minimum": int(range_.min), "maximum": int(range_.max)}
-    return {"type": "number", **format_, "minimum": -_LARGEST[datatype], "maximum": _LARGEST[datatype]}
+    if datatype in FLOATS:
+        return {"type": "number", **format_}
+    range_ = np.iinfo(DTYPES[datatype])
+    return {"type": "integer", **format_, "minimum": int(range_.min), "maximum": int(range_.max)}
 
 
 def nested(items: Json, shape: Sequence[int]) -> Json:
@@ -44,14 +52,21 @@ def nested(items: Json, shape: Sequence[int]) -> Json:
     return items
 
 
-def shape_of(spec: TensorSpec, *, batched: bool = False) -> Json:
-    """What may stand in a `shape`; ``batched``: the first dim counts a request's rows, of which there is one at least."""
+def shape_asked(spec: TensorSpec, batched: bool) -> Json:
+    """What may stand in a request's `shape`; ``batched``: its first dim counts rows, of which there is one at least."""
     dims: list[Json] = [{"const": dim} if dim != -1 else {"type": "integer", "minimum": 0} for dim in spec.shape]
-    if batched and dims:
+    if not dims:
+        return {"type": "array", "maxItems": 0}
+    if batched:
         dims[0] = {"type": "integer", "minimum": 1}
-    whole: Json = {"type": "integer"}
-    made = array(whole, len(dims))
-    return {**made, "prefixItems": dims} if dims else made
+    return {"type": "array", "prefixItems": dims, "minItems": len(dims), "maxItems": len(dims)}
+
+
+def shape_given(spec: TensorSpec) -> Json:
+    """What may stand in an answer's `shape`. Not by `prefixItems`, which some readers of 3.1 know in requests alone."""
+    if -1 not in spec.shape:
+        return {"const": list(spec.shape)}
+    return array({"type": "integer", "minimum": 0}, len(spec.shape), description=f"As {list(spec.shape)}; -1 is any.")
 
 
 def flat(items: Json, spec: TensorSpec) -> Json:
@@ -81,10 +96,10 @@ def oip_output(spec: TensorSpec, batched: bool) -> Json:
     name: Json = {"const": spec.name}
     forms: list[Json] = []
     if spec.datatype not in BINARY_ONLY:
-        items = element(spec.datatype)
+        items = given(spec.datatype)
         if spec.datatype in FLOATS:
             items = either(items, NOT_FINITE)
-        fields = {"name": name, "datatype": {"const": spec.datatype}, "shape": shape_of(spec), "data": flat(items, spec)}
+        fields = {"name": name, "datatype": {"const": spec.datatype}, "shape": shape_given(spec), "data": flat(items, spec)}
         forms.append(record(fields, title=spec.name))
     if spec.datatype != "BYTES":
         ranked: dict[str, Json] = {"name": name, "datatype": {"const": "BYTES"}}
@@ -106,8 +121,7 @@ def column_value(spec: TensorSpec, batched: bool) -> Json:
 
 def answered(spec: TensorSpec, shape: Sequence[int]) -> Json:
     """An output, or a row of it, in TensorFlow Serving's form."""
-    items = either(element("BYTES"), B64) if spec.datatype == "BYTES" else element(spec.datatype)
-    return nested(items, shape)
+    return nested(either(given("BYTES"), B64) if spec.datatype == "BYTES" else given(spec.datatype), shape)
 
 
 def _plain(spec: TensorSpec) -> Json:
@@ -120,5 +134,5 @@ def _tensor(spec: TensorSpec, datatype: str, batched: bool) -> Json:
     if len(spec.shape) > 1:
         data.append(nested(items, spec.shape))
     fields: dict[str, Json] = {"name": {"const": spec.name}, "datatype": {"const": datatype}}
-    fields |= {"shape": shape_of(spec, batched=batched), "data": either(*data)}
+    fields |= {"shape": shape_asked(spec, batched), "data": either(*data)}
     return record(fields, title=spec.name if datatype == spec.datatype else f"{spec.name}, as {datatype}")
