@@ -46,8 +46,9 @@ class _Draft:
             described = OPERATIONS.get(route.endpoint) if route.ours else None
             for method in paths.methods(route):
                 self._add(route, method, described)
-        first = [tag for tag in TAGS if tag in self.tags]
-        tags = [*first, *sorted(tag for tag in self.tags if tag not in TAGS)]
+        known = [tag for tag in TAGS if tag in self.tags]
+        models = [tag for offer in self.offers if offer.newest and (tag := _tag(offer)) in self.tags]
+        tags = dict.fromkeys([*models, *known, *sorted(self.tags)])
         return {
             "openapi": "3.1.0",
             "info": {"title": "Tureen", "version": self.version, "description": _ABOUT + errors.table()},
@@ -144,7 +145,7 @@ class _Draft:
         exchange = described.exchange(offer.signature, offer.model, version)
         stem = f"{offer.model}.{version or 'newest'}.{protocol}"
         item = self.paths.setdefault(path, {})
-        tag = offer.model
+        tag = _tag(offer)
         self.tags.setdefault(tag, "")
         for method in paths.methods(route):
             made = _operation(described, self.names.of(method, path), [])
@@ -200,6 +201,10 @@ def _operation(described: Operation, name: str, parameters: list[Json]) -> Json:
     for status in described.errors:
         responses[str(status)] = {"$ref": f"#/components/responses/{errors.response_name(status)}"}
     return {**made, "responses": responses}
+
+
+def _tag(offer: Offer) -> str:
+    return f"model {offer.model}"
 
 
 def _answer(answer: Answer) -> Json:

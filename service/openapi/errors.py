@@ -31,7 +31,7 @@ MEANINGS: Mapping[str, str] = {
     "queue_full": "As many rows wait as may; try again after Retry-After.",
     "model_not_ready": "The model loads, was unloaded, or did not load: the sentence says which.",
     "store_unavailable": "The store of what is wanted of the models cannot be used; nothing was changed, and what serves goes on.",
-    "not_followed": "What was asked for is wanted, but not all workers have followed yet: the sentence names those.",
+    "not_followed": "What was asked for is wanted, but not all workers have followed yet: details name those.",
     "too_many_connections": "As many connections are open as may be.",
     "headers_too_large": "The request's line and headers are longer than may be.",
     "draining": "The server is about to stop; ask another.",
