@@ -1,35 +1,25 @@
-"""A worker's process as its supervisor knows it: spawned, spoken to over a socket pair, and reaped."""
+"""A worker's process as its supervisor knows it: spoken to over a socket pair, and reaped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from typing import Final
 
 from service.board import Line, Phase
 from service.restarts import Exit
+from service.spawning import Spawned
 from service.specification import Answer, Descriptors, Specification, Word, send
 
 log = logging.getLogger("tureen.supervisor")
 
-#: Kept from a worker until it can heed them: a terminal sends them to all of its processes.
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Child:
-    """One worker. ``serving`` is set once everything that will load has loaded and connections are accepted; ``ended`` is its end.
+    """One worker. ``serving`` is set once all that will load has loaded and connections are accepted; ``ended`` is its end."""
 
-    The worker holds the other end of the socket pair and nobody else does: when the supervisor dies, however it does, it reads so.
-    """
-
-    def __init__(self, number: int, line: Line, heard: Callable[[Child, Answer, str], None]) -> None:
+    def __init__(self, spawned: Spawned, number: int, line: Line, heard: Callable[[Child, Answer, str], None]) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
         self.line = line
@@ -41,19 +31,8 @@ class Child:
         self._unread = b""
         self._served_at: float | None = None
         _begin(line)
-        self._channel, theirs = socket.socketpair()
+        self._process, self._channel = spawned.process, spawned.channel
         self._channel.setblocking(False)
-        # Those that come for it now it gets once it has said what to do: none is to kill it half-way through its imports.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "service.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
         line.pid = self._process.pid
         loop.add_reader(self._channel, self._read)
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from models.errors import LoadError
 from service.commands.models import models
+from service.commands.replay import replay
 from service.commands.status import status
-from service.config import Config
 from service.errors import ConfigError, StoreUnavailable
-from service.hypercorn_settings import hypercorn_settings, read_hypercorn
+
+if TYPE_CHECKING:
+    from service.config import Config
+    from service.spawning import Spawned
 
 CONFIG = Path("tureen.toml")
 
@@ -30,6 +32,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(replay)
 main.add_command(status)
 
 
@@ -44,8 +47,25 @@ main.add_command(status)
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback without authentication.")
 def serve(**options: object) -> None:
     """Serve REPOSITORY: a directory of models, or one model's file."""
+    from service.spawning import spawn
+
     begun = time.monotonic()
+    first = spawn()  # it imports what it needs while the configuration is read here
+    try:
+        code = _supervise(options, first, begun)
+    except ConfigError as error:
+        _stop(error)
+    finally:
+        first.discard()
+    sys.exit(code)
+
+
+def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
+    """Serves until told to stop; the exit code. Raises ConfigError."""
+    import asyncio
+
     from service import logs
+    from service.hypercorn_settings import hypercorn_settings
     from service.listening import listen
     from service.state_directory import state_directory
     from service.store import prepare
@@ -57,22 +77,15 @@ def serve(**options: object) -> None:
             hypercorn_settings()  # a mistake in them is told before anything is loaded
         return config
 
-    try:
-        config = resolve()
-        logs.start(config.log, None)
-        listening = listen(config.bind)
-    except ConfigError as error:
-        _stop(error)
+    config = resolve()
+    logs.start(config.log, None)
+    listening = listen(config.bind)
     with state_directory(config.store.state_dir) as state:
-        try:
-            if state is not None:
-                with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
-                    prepare(state)
-        except ConfigError as error:
-            _stop(error)
-        supervisor = Supervisor(config, listening, state, resolve=resolve, refuse=_complain, begun=begun)
-        code = asyncio.run(supervisor.run())
-    sys.exit(code)
+        if state is not None:
+            with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
+                prepare(state)
+        supervisor = Supervisor(config, listening, state, resolve=resolve, refuse=_complain, begun=begun, first=first)
+        return asyncio.run(supervisor.run())
 
 
 @main.command()
@@ -101,6 +114,7 @@ def check(**options: object) -> None:
     from models.registry import Registry
     from models.shelf import State
     from service.app import open_repository
+    from service.hypercorn_settings import read_hypercorn
 
     logging.getLogger().addHandler(logging.NullHandler())  # what is wrong is printed below
     logging.captureWarnings(True)
@@ -138,6 +152,8 @@ def _configured(options: dict[str, object]) -> Config:
 
 def _resolved(options: dict[str, object]) -> Config:
     """The configuration, as it is now. Raises ConfigError."""
+    from service.config import Config
+
     given = options["file"]
     file = given if isinstance(given, Path) else CONFIG if CONFIG.is_file() else None
     return Config.resolve(file, os.environ, {key: value for key, value in options.items() if key != "file"})

@@ -24,11 +24,12 @@ from typing import Any, Final
 from service import restarts
 from service.board import Board, Phase
 from service.cells import Cells
-from service.children import SIGNALS, Child
+from service.children import Child
 from service.config import Config
 from service.errors import ConfigError
 from service.listening import accepts, turn_away
 from service.restarts import Exit
+from service.spawning import SIGNALS, Spawned, spawn
 from service.specification import Answer, Descriptors, Specification, Word
 
 log = logging.getLogger("tureen.supervisor")
@@ -53,7 +54,8 @@ class Slot:
 
 
 class Supervisor:
-    """``resolve`` reads the configuration again; ``refuse`` is told, in lines, why no worker can start."""
+    """``resolve`` reads the configuration again; ``refuse`` is told, in lines, why no worker can start. ``first``: a process that
+    has been spawned already, to be the first worker."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Supervisor:
         resolve: Callable[[], Config],
         refuse: Callable[[str], None],
         begun: float,
+        first: Spawned | None = None,
     ) -> None:
         self._config = config
         self._listening = listening
@@ -71,6 +74,7 @@ class Supervisor:
         self._resolve = resolve
         self._refuse = refuse
         self._begun = begun
+        self._first = first
         lines = 2 * config.workers + SPARE
         self.board = Board.create(lines)
         self._cells = Cells.create(lines)
@@ -117,7 +121,8 @@ class Supervisor:
     def _start(self, slot: Slot, config: Config) -> Child:
         taken = {child.line.slot for child in self._children}
         line = next(line for line in self.board if line.slot not in taken)
-        child = Child(slot.number, line, self._heard)
+        spawned, self._first = self._first or spawn(), None
+        child = Child(spawned, slot.number, line, self._heard)
         self._children.append(child)
         held = any(other.serving.is_set() and not other.leaving for other in self._children)
         state = None if self._state is None else os.fspath(self._state)

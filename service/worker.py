@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import inspect
 import json
@@ -151,6 +152,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     pair = socket.socket(fileno=int(sys.argv[1]))
     pair.set_inheritable(False)
+    gc.disable()  # importing makes no garbage to speak of
+    importlib.import_module("service.app")
+    importlib.import_module("service.servers")
+    gc.enable()
     told = receive(pair)
     if told is None:
         sys.exit(1)
