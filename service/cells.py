@@ -44,13 +44,13 @@ class Series(NamedTuple):
 class Directory:
     """The series of one region, as far as they have been read: ``series()`` reads on."""
 
-    __slots__ = ("_known", "_octets", "_used", "cells", "next")
+    __slots__ = ("_known", "_used", "cells", "next", "octets")
 
     def __init__(self, memory: SharedMemory, slot: int) -> None:
         whole = memoryview(memory.map)[slot * REGION : (slot + 1) * REGION]
         self.cells = whole[:_NUMBERS].cast("d")
         self._used = whole[_NUMBERS : _NUMBERS + _HEAD].cast("q")
-        self._octets = whole[_NUMBERS + _HEAD :]
+        self.octets = whole[_NUMBERS + _HEAD :]
         self._known: list[Series] = []
         #: Where the first entry that was not read yet begins, and the first cell that no series has.
         self.next = (0, _FIRST)
@@ -60,9 +60,9 @@ class Directory:
         at, cell = self.next
         published = self._used[0]
         while at < published:
-            width, length = _ENTRY.unpack_from(self._octets, at)
+            width, length = _ENTRY.unpack_from(self.octets, at)
             at += _ENTRY.size
-            key = bytes(self._octets[at : at + length]).decode()
+            key = bytes(self.octets[at : at + length]).decode()
             self._known.append(Series(tuple(key.split("\0")), cell, width))
             at += length
             cell += width
@@ -77,8 +77,8 @@ class Directory:
         end = at + _ENTRY.size + len(octets)
         if end > DIRECTORY or cell + width > CELLS or len(octets) > LONGEST:
             return None
-        _ENTRY.pack_into(self._octets, at, width, len(octets))
-        self._octets[at + _ENTRY.size : end] = octets
+        _ENTRY.pack_into(self.octets, at, width, len(octets))
+        self.octets[at + _ENTRY.size : end] = octets
         self._used[0] = end  # last: whoever dies before it has added nothing
         return self.series()[-1]
 
