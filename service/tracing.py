@@ -37,7 +37,7 @@ QUEUE, SENT_AT_ONCE, SENT_EVERY_MS = 4096, 128, 1000.0
 #: How long a batch's span waits for the batch's requests to end (seconds), and how many wait so.
 HOLD_S, HELD = 1.0, 1024
 #: How long the last spans may take when the server stops (seconds).
-FLUSH_S: Final = 3.0
+FLUSH_S: Final = 2.0
 #: How often it is said that spans are lost (seconds).
 SAID_S: Final = 60.0
 
