@@ -141,7 +141,7 @@ class _Uvicorn:
                 server_header=False,
                 date_header=True,
                 access_log=False,
-                timeout_keep_alive=75,  # as Hypercorn: who closes before its client does, at 5, does so under a request now and then
+                timeout_keep_alive=75,  # as Hypercorn: who closes before its clients do, does so under a request now and then
                 log_config=None,
                 timeout_graceful_shutdown=math.ceil(self._service.config.drain.timeout_s + TELLING_S),
             )
