@@ -37,6 +37,8 @@ PATIENCE_S: Final = 0.003
 IMPATIENCE_S: Final = 0.1
 #: How long a process without free descriptors waits before it asks again (seconds).
 PAUSE_S: Final = 0.1
+#: How often the log is told that connections are refused, or wait (seconds).
+TELL_S: Final = 10.0
 #: A refused connection is kept this long (seconds), and so many of them: closed at once, what its client still
 #: sends would be answered by a reset, which may overtake the refusal.
 LINGER_S: Final = 0.5
@@ -106,7 +108,7 @@ class Refusals:
         """Tells a client that it is one too many, as far as it can be told without waiting. Over TLS it is just closed."""
         self.count += 1
         now = self._loop.time()
-        if now > self._told_at + 1.0:
+        if now >= self._told_at + TELL_S:
             self._told_at = now
             log.warning("refused a connection: %d are open, as many as may; %d refused so far", self._limit, self.count)
         name = request_id(None)
@@ -171,7 +173,8 @@ class Acceptor(asyncio.AbstractServer):
         self._secure = secure
         self._turn = Turn()
         self._timer: asyncio.TimerHandle | None = None
-        self._serving = self._exhausted = False
+        self._serving = False
+        self._told_at = float("-inf")
         self._line.connections = self.open = 0
 
     # -- what asyncio's servers have ---------------------------------------------------------------------------------------------
@@ -273,7 +276,6 @@ class Acceptor(asyncio.AbstractServer):
         except OSError as error:
             self._cannot_accept(error)
             return False
-        self._exhausted = False
         connection = Counted(*self._kind, fileno=descriptor)
         if self.open >= self._limit:
             connection.gone = None
@@ -290,8 +292,9 @@ class Acceptor(asyncio.AbstractServer):
         return True
 
     def _cannot_accept(self, error: OSError) -> None:
-        if not self._exhausted:
-            self._exhausted = True
+        now = self._loop.time()
+        if now >= self._told_at + TELL_S:
+            self._told_at = now
             what = "no descriptor is free: raise the limit of open files" if error.errno in _EXHAUSTED else error.strerror
             log.error("cannot accept connections, they wait: %s", what)
         if self._serving:
