@@ -16,6 +16,7 @@ Mode = Literal["ro", "rw", "rwc"]
 #: How long a writer waits for another (seconds). Writes take a millisecond, so one that takes longer hangs.
 BUSY_S: Final = 2.0
 
+_DAMAGED: Final = "its file is damaged; stop the server, put a copy in its place or move it away, and start the server again"
 _TROUBLE: Final = {
     sqlite3.SQLITE_BUSY: f"another process has held its lock for {BUSY_S:g} s; end that process, or try again",
     sqlite3.SQLITE_LOCKED: f"another process has held its lock for {BUSY_S:g} s; end that process, or try again",
@@ -24,8 +25,8 @@ _TROUBLE: Final = {
     sqlite3.SQLITE_READONLY: "it is read-only; make the state directory writable",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; put the state directory back, with the server's right to write there",
     sqlite3.SQLITE_PERM: "it may not be opened; give the server the right to write to the state directory",
-    sqlite3.SQLITE_CORRUPT: "its file is damaged; put a whole copy in its place, or move it away and restart the server",
-    sqlite3.SQLITE_NOTADB: "its file is damaged; put a whole copy in its place, or move it away and restart the server",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
