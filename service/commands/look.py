@@ -58,10 +58,14 @@ def look(client: Client, known: Mapping[tuple[str, str], str] | None = None) -> 
 
 
 def _reason(readiness: Reply) -> str:
+    """Which workers are not ready, and why."""
     content = readiness.json()
     if readiness.status == 200 or not isinstance(content, dict):
         return ""
-    return str(content.get("reason") or content.get("error") or "")
+    problems = _listed(content.get("problems"))
+    if not problems:
+        return str(content.get("error", ""))
+    return "; ".join(f"worker {each.get('worker')} (pid {each.get('pid')}): {each.get('problem')}" for each in problems)
 
 
 def _object(client: Client, reply: Reply) -> Json:

@@ -147,7 +147,7 @@ def text(report: Report) -> str:
     if report.workers:
         parts.append(f"workers: {', '.join(f'{count} {phase}' for phase, count in report.workers.items())}")
     if report.connections is not None:
-        parts.append(f"{report.connections} connections")
+        parts.append(f"{report.connections} connection{'s' * (report.connections != 1)}")
     lines = [", ".join(parts)]
     if report.reason:
         lines.append(f"  {report.reason}")

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.served import Server, run, serving
+from tests.e2e.served import Server, command, run, serving
 
 
 @pytest.fixture(scope="module")
 def own(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of two models that these tests may load and unload."""
+    """A server of two workers and two models, which these tests may load and unload."""
     repository = tmp_path_factory.mktemp("commands") / "repository"
     for name in ("affine", "boost"):
         shutil.copytree(kitchen / name, repository / name)
-    with serving(repository, cwd=repository.parent) as server:
+    with serving(repository, "--workers", 2, cwd=repository.parent) as server:
         yield server
 
 
@@ -42,14 +44,28 @@ def test_status_exits_0_and_shows_every_version_of_a_ready_server(own: Server, t
     assert ["boost", "2", "ready", "lightgbm"] in shown
 
 
-def test_status_counts_the_requests_that_were_sent(own: Server, tmp_path: Path) -> None:
+def test_status_counts_the_requests_of_all_workers(own: Server, tmp_path: Path) -> None:
     def requests() -> int:
         told = json.loads(run("status", "--json", "--url", own.url, cwd=tmp_path).stdout)
+        assert told["workers"] == {"serving": 2}
         return next(int(row["requests"]) for row in told["models"] if row["model"] == "affine")
 
     before = requests()
-    ask(own, 7)
+    ask(own, 7)  # each on a connection of its own, which workers take in turns
     assert requests() == before + 7
+
+
+def test_status_watches_until_it_is_interrupted(own: Server, tmp_path: Path) -> None:
+    watching = subprocess.Popen(
+        command("status", "--json", "--watch", "0.1", "--url", own.url), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    with watching:
+        assert watching.stdout is not None
+        looks = [json.loads(watching.stdout.readline()) for _ in range(3)]
+        watching.send_signal(signal.SIGINT)
+        watching.stdout.read()
+    assert [look["seconds"] is None for look in looks] == [True, False, False]
+    assert watching.returncode == 0
 
 
 def test_status_of_nothing_exits_2_and_says_what_to_do(tmp_path: Path) -> None:
