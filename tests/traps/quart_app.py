@@ -21,9 +21,7 @@ TOGETHER = 50
 
 
 def extend(app: Quart) -> None:
-    """The routes. ``WEBSOCKET_STALL_TIMEOUT`` may be given in the environment, since a minute is long for a test."""
-    if "STALL_S" in os.environ:
-        app.config["WEBSOCKET_STALL_TIMEOUT"] = float(os.environ["STALL_S"])
+    """The routes."""
     barrier = threading.Barrier(TOGETHER)
     waiting: dict[str, asyncio.Event] = {}
 
@@ -44,6 +42,12 @@ def extend(app: Quart) -> None:
     async def listen(name: str) -> dict[str, object]:
         """Tells it."""
         waiting.pop(name).set()
+        return {}
+
+    @app.post("/stall/<float:seconds>")
+    async def stall(seconds: float) -> dict[str, object]:
+        """How long a WebSocket that is opened from now on may be left unread."""
+        app.config["WEBSOCKET_STALL_TIMEOUT"] = seconds
         return {}
 
     @app.websocket("/echo")
@@ -82,9 +86,10 @@ def extend(app: Quart) -> None:
 
     @app.get("/inside")
     async def inside() -> dict[str, object]:
-        """What the worker is like: its memory (bytes), what waits for the model `gate`, its collector."""
+        """What the worker is like: its memory (bytes), its open files, what waits for the model `gate`, its collector."""
         return {
             "rss": _resident(),
+            "descriptors": len(os.listdir("/proc/self/fd")),
             "queued": service_of().engine.served("gate").batcher.queued_rows,
             "thresholds": gc.get_threshold(),
             "frozen": gc.get_freeze_count(),

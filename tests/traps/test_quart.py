@@ -46,9 +46,9 @@ def server(request: pytest.FixtureRequest, kitchen: Path, tmp_path_factory: pyte
         yield made
 
 
-def with_app(kitchen: Path, kind: str, cwd: Path, **env: str) -> AbstractContextManager[Server]:
-    paths = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}"}
-    return serving(kitchen, "--app", "quart_app:extend", kind=kind, cwd=cwd, env=paths | env)
+def with_app(kitchen: Path, kind: str, cwd: Path) -> AbstractContextManager[Server]:
+    env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}"}
+    return serving(kitchen, "--app", "quart_app:extend", kind=kind, cwd=cwd, env=env)
 
 
 # -- WebSocket messages queue without bound ------------------------------------------------------------------------------
@@ -79,13 +79,15 @@ def test_small_websocket_messages_are_bounded_too(server: Server) -> None:
         assert server.get("/inside").json()["rss"] - before < 64 * MIB
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_websocket_whose_handler_reads_nothing_for_long_is_closed(kind: str, kitchen: Path, tmp_path: Path) -> None:
-    with with_app(kitchen, kind, tmp_path, STALL_S="0.2") as server:
-        with websocket(server, "/deaf/for-ever") as client:
-            client.flood(repeat(bytes(MIB - 1), 100))
-            assert client.closing_code() == 1008
-        assert any("left messages unread" in line for line in server.log)
+def test_a_websocket_whose_handler_reads_nothing_for_long_is_closed_and_leaves_nothing_open(server: Server) -> None:
+    server.post("/stall/0.2")
+    before = server.get("/inside").json()["descriptors"]
+    with websocket(server, "/deaf/for-ever") as client:
+        client.flood(repeat(bytes(MIB - 1), 100))
+        assert client.closing_code() == 1008
+    server.post("/stall/60.0")
+    until(lambda: server.get("/inside").json()["descriptors"] <= before, "the connection is closed")
+    assert any("left messages unread" in line for line in server.log)
 
 
 def test_websockets_are_closed_when_the_server_stops_even_those_that_nobody_reads(kitchen: Path, tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ PIECES = 6
 
 async def piecemeal() -> AsyncIterator[bytes]:
     for number in range(PIECES):
-        yield b"%d\n" % number
+        yield b"piece %d\n" % number
         await asyncio.sleep(0.1)
 
 
@@ -127,7 +129,7 @@ async def test_the_response_timeout_of_quart_does_not_cut_streams(
         app.add_url_rule("/stream", "stream", piecemeal)
     assert plain.config["RESPONSE_TIMEOUT"] == 0.25
     assert len(await lines_of(plain, kind)) < PIECES
-    assert await lines_of(ours, kind) == [b"%d" % number for number in range(PIECES)]
+    assert await lines_of(ours, kind) == [b"piece %d" % number for number in range(PIECES)]
 
 
 async def lines_of(app: Quart, kind: str) -> list[bytes]:
@@ -152,7 +154,7 @@ async def lines_of(app: Quart, kind: str) -> list[bytes]:
                 uvicorns.should_exit = True
             stop.set()
             await serve
-    return [line for line in body.split() if line]
+    return [line for line in body.splitlines() if line.startswith(b"piece")]
 
 
 # -- a disconnect cancels the handler; the completion of one must never reach another -----------------------------------
@@ -247,7 +249,7 @@ def test_a_models_configuration_nested_200_000_deep_is_the_callers_fault(server:
 def test_what_is_loaded_is_frozen_out_of_the_collector_which_runs_seldom(server: Server) -> None:
     inside = server.get("/inside").json()
     assert inside["thresholds"] == [20_000, 50, 1_000]
-    assert inside["frozen"] > 100_000
+    assert inside["frozen"] > 50_000
 
 
 @pytest.mark.parametrize("status", [200, 400])
