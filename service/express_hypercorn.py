@@ -108,6 +108,7 @@ class ExpressConnection(Connection):
             and not scope["root_path"]
             and length.isdigit()
             and len(data) == end + int(length)
+            and int(length) <= self.service.inference.limits.body_bytes
             and b"connection" not in headers
             and LEAVE.isdisjoint(headers)
         ):
