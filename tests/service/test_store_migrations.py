@@ -90,10 +90,9 @@ def test_a_step_that_ends_within_a_statement_is_refused(tmp_path: Path) -> None:
 
 def test_a_transaction_that_raises_changes_nothing(tmp_path: Path) -> None:
     with closing(connect(tmp_path / "some.db", "rwc")) as connection:
-        connection.execute("CREATE TABLE numbers (number INTEGER)")
-        with pytest.raises(KeyError), transaction(connection):
-            connection.execute("INSERT INTO numbers VALUES (1)")
-            raise KeyError
+        connection.execute("CREATE TABLE numbers (number INTEGER NOT NULL)")
+        with pytest.raises(sqlite3.IntegrityError), transaction(connection):
+            connection.executemany("INSERT INTO numbers VALUES (?)", [(1,), (None,)])
         assert connection.execute("SELECT * FROM numbers").fetchall() == []
 
 

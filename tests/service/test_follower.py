@@ -1,0 +1,369 @@
+"""Two workers in one process, each with its own engine, on one board and one store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import Quart
+
+from service.app import create_app
+from service.board import Board, Phase
+from service.config import Config
+from service.context import service_of
+from service.follower import Asked, Follower
+from service.place import Place
+from service.store import ControlStore, Wanted, prepare
+from service.store import connection as connections
+
+TIMES = """
+from models import PythonModel, TensorSpec
+class Times(PythonModel):
+    inputs = [TensorSpec("x", "FP64", [-1])]
+    outputs = [TensorSpec("y", "FP64", [-1])]
+    def infer(self, inputs): return {"y": inputs["x"] * FACTOR}
+"""
+BROKEN = "raise ValueError('the model is out of salt')"
+LOAD, UNLOAD = "/v2/repository/models/m/load", "/v2/repository/models/m/unload"
+
+
+class Kitchen:
+    """A repository with the model `m`, a state directory, a board, and the workers that stand on it."""
+
+    def __init__(self, root: Path, slots: int = 2, *, stored: bool = True) -> None:
+        self.repository = root / "repository"
+        self.state = root / "state" if stored else None
+        (root / "state").mkdir()
+        self.board = Board.create(slots + 1)
+        self.put(1, TIMES.replace("FACTOR", "1"))
+
+    def put(self, version: int, text: str, repository: Path | None = None) -> None:
+        path = (repository or self.repository) / "m" / str(version) / "model.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    @property
+    def database(self) -> Path:
+        assert self.state is not None
+        return self.state / "control.db"
+
+    @asynccontextmanager
+    async def worker(self, slot: int, repository: Path | None = None) -> AsyncIterator[Worker]:
+        """One more worker, once it serves."""
+        app = create_app(Config(repository=repository or self.repository, workers=2), Place(slot, self.board, self.state))
+        async with app.test_app():
+            loading = service_of(app).loading
+            assert loading is not None
+            await loading
+            yield Worker(app)
+        self.board[slot].phase = Phase.GONE
+
+
+class Worker:
+    """One of them, asked as by HTTP."""
+
+    def __init__(self, app: Quart) -> None:
+        self.app = app
+        self.service = service_of(app)
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        data = b"" if body is None else json.dumps(body)
+        response = await self.app.test_client().open(path, method=method, data=data)
+        return response.status_code, await response.get_json()
+
+    async def answer(self) -> object:
+        status, body = await self.ask("POST", "/v1/models/m:predict", {"instances": [3]})
+        return body["predictions"][0] if status == 200 else body["code"]
+
+
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Kitchen:
+    return Kitchen(tmp_path)
+
+
+@pytest.fixture
+async def pair(kitchen: Kitchen) -> AsyncIterator[tuple[Worker, Worker]]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(kitchen.worker(0)), await stack.enter_async_context(kitchen.worker(1))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def answers(*workers: Worker) -> list[object]:
+    return [await worker.answer() for worker in workers]
+
+
+async def test_what_one_worker_is_asked_for_all_have_done_when_it_answers(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+    one, other = pair
+    assert await one.ask("POST", UNLOAD) == (200, {})
+    assert await answers(one, other) == ["model_not_ready", "model_not_ready"]
+    kitchen.put(2, TIMES.replace("FACTOR", "10"))
+    assert await other.ask("POST", LOAD) == (200, {})
+    assert await answers(one, other) == [30.0, 30.0]
+
+
+async def test_an_override_holds_in_every_worker_until_the_next_load(pair: tuple[Worker, Worker]) -> None:
+    one, other = pair
+    assert await one.ask("POST", LOAD, {"parameters": {"config": '{"batching": {"max_rows": 7}}'}}) == (200, {})
+    for worker in pair:
+        assert (await worker.ask("GET", "/v2/models/m/config"))[1]["max_batch_size"] == 7
+    assert await other.ask("POST", LOAD) == (200, {})
+    for worker in pair:
+        assert (await worker.ask("GET", "/v2/models/m/config"))[1]["max_batch_size"] == 64
+
+
+async def test_a_load_that_fails_everywhere_is_taken_back_and_the_old_serves_on(
+    kitchen: Kitchen, pair: tuple[Worker, Worker]
+) -> None:
+    one, other = pair
+    kitchen.put(2, BROKEN)
+    status, body = await one.ask("POST", LOAD)
+    assert (status, body["code"]) == (400, "load_failed")
+    assert "the model is out of salt" in body["error"]
+    assert await answers(one, other) == [3.0, 3.0]
+    snapshot = ControlStore(kitchen.database.parent).look()
+    assert snapshot is not None
+    assert snapshot.wishes == ()
+    await until(lambda: all(line.text == "" for line in kitchen.board))
+    assert (await other.ask("GET", "/v2/models/m/ready"))[0] == 200
+
+
+async def test_what_is_refused_at_once_is_not_written_down(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+    one, _ = pair
+    assert (await one.ask("POST", "/v2/repository/models/n/load"))[1]["code"] == "unknown_model"
+    assert (await one.ask("POST", "/v2/repository/models/n/unload"))[1]["code"] == "unknown_model"
+    assert (await one.ask("POST", LOAD, {"parameters": {"config": "{"}}))[1]["code"] == "load_failed"
+    assert (await one.ask("POST", LOAD, {"parameters": {"config": " " * 2**21}}))[1]["code"] == "load_failed"
+    assert ControlStore(kitchen.database.parent).audit() == ()
+
+
+async def test_who_could_not_follow_is_named_and_the_wish_stays(kitchen: Kitchen, tmp_path: Path) -> None:
+    other_repository = tmp_path / "other"
+    shutil.copytree(kitchen.repository, other_repository)
+    async with kitchen.worker(0) as one, kitchen.worker(1, other_repository) as other:
+        kitchen.put(2, TIMES.replace("FACTOR", "10"))
+        kitchen.put(2, BROKEN, other_repository)
+        status, body = await one.ask("POST", LOAD)
+        assert (status, body["code"]) == (503, "not_followed")
+        (detail,) = body["details"]
+        assert detail["path"].startswith("worker 1 (pid ")
+        assert "the model is out of salt" in detail["problem"]
+        assert await answers(one, other) == [30.0, 3.0]
+        await until(lambda: "+" in kitchen.board[1].text)
+        for worker in (one, other):
+            status, body = await worker.ask("GET", "/v2/models/m/ready")
+            assert (status, [problem["worker"] for problem in body["problems"]]) == (503, [1])
+            assert (await worker.ask("GET", "/v2/health/ready"))[0] == 200
+        kitchen.put(2, TIMES.replace("FACTOR", "10"), other_repository)
+        assert await other.ask("POST", LOAD) == (200, {})
+        assert await answers(one, other) == [30.0, 30.0]
+        assert (await one.ask("GET", "/v2/models/m/ready"))[0] == 200
+
+
+async def test_a_worker_that_does_not_follow_in_time_is_named(kitchen: Kitchen) -> None:
+    async with kitchen.worker(0) as one:
+        stuck = kitchen.board[1]
+        stuck.phase, stuck.pid = Phase.SERVING, 4711
+        impatient = Follower(one.service.engine, one.service.place, patience_s=0.1)
+        await one.service.follower.close()
+        impatient.open()
+        await impatient.start()
+        one.service.follower = impatient
+        status, body = await one.ask("POST", UNLOAD)
+        assert (status, body["code"]) == (503, "not_followed")
+        assert body["details"] == [{"path": "worker 1 (pid 4711)", "problem": "it has not followed yet"}]
+        assert await one.answer() == "model_not_ready"
+
+
+async def test_changes_asked_of_several_workers_at_once_end_alike(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+    asked = [worker.ask("POST", path) for worker in pair for path in (UNLOAD, LOAD, LOAD, UNLOAD, LOAD)]
+    assert [status for status, _ in await asyncio.gather(*asked)] == [200] * 10
+    first, second = await answers(*pair)
+    assert first == second
+    snapshot = ControlStore(kitchen.database.parent).look()
+    assert snapshot is not None
+    assert first == (3.0 if snapshot.wishes[-1].wanted is Wanted.LOADED else "model_not_ready")
+
+
+async def test_a_worker_that_starts_has_what_is_wanted_before_it_serves(kitchen: Kitchen) -> None:
+    async with kitchen.worker(0) as one:
+        await one.ask("POST", LOAD, {"parameters": {"config": '{"batching": {"max_rows": 7}}'}})
+        async with kitchen.worker(1) as other:
+            assert (await other.ask("GET", "/v2/models/m/config"))[1]["max_batch_size"] == 7
+        await one.ask("POST", UNLOAD)
+        async with kitchen.worker(1) as other:
+            assert await other.answer() == "model_not_ready"
+            _, of_one = await one.ask("POST", "/v2/repository/index")
+            assert (await other.ask("POST", "/v2/repository/index"))[1] == of_one
+    async with kitchen.worker(0) as again:
+        assert await again.answer() == "model_not_ready"
+
+
+async def test_who_asks_and_leaves_has_its_change_brought_to_its_end(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+    one, other = pair
+    with locked(kitchen.database):
+        asking = asyncio.create_task(one.service.follower.unload("m", Asked("anonymous", "r1")))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    await until(lambda: not one.service.engine.versions() and not other.service.engine.versions())
+
+
+# -- without a store ---------------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_store_a_worker_that_is_alone_loads_and_unloads_by_itself(tmp_path: Path) -> None:
+    kitchen = Kitchen(tmp_path, stored=False)
+    async with kitchen.worker(0) as one:
+        assert await one.ask("POST", UNLOAD) == (200, {})
+        assert await one.answer() == "model_not_ready"
+        assert await one.ask("POST", LOAD) == (200, {})
+        assert await one.answer() == 3.0
+
+
+async def test_without_a_store_one_of_several_workers_refuses(tmp_path: Path) -> None:
+    kitchen = Kitchen(tmp_path, stored=False)
+    async with kitchen.worker(0) as one, kitchen.worker(1) as other:
+        status, body = await one.ask("POST", UNLOAD)
+        assert (status, body["code"]) == (503, "store_unavailable")
+        assert "no state directory" in body["error"]
+        assert await answers(one, other) == [3.0, 3.0]
+
+
+# -- a store out of order ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    whole = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(b"\x5a" * len(whole))
+    yield
+    with path.open("r+b") as file:
+        file.write(whole)
+
+
+@contextmanager
+def gone(path: Path) -> Iterator[None]:
+    path.rename(path.with_suffix(".away"))
+    yield
+    path.with_suffix(".away").rename(path)
+
+
+@pytest.mark.parametrize("cause", [locked, damaged, gone])
+async def test_while_the_store_is_out_of_order_models_serve_and_a_change_is_refused(
+    kitchen: Kitchen, pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch, cause: Callable[[Path], Any]
+) -> None:
+    monkeypatch.setattr(connections, "BUSY_S", 0.1)
+    one, other = pair
+    with cause(kitchen.database):
+        status, body = await one.ask("POST", UNLOAD)
+        assert (status, body["code"]) == (503, "store_unavailable")
+        assert str(kitchen.repository.parent) not in body["error"]
+        assert await answers(one, other) == [3.0, 3.0]
+        assert (await one.ask("GET", "/v2/health/ready"))[0] == 200
+    assert await one.ask("POST", UNLOAD) == (200, {})
+    assert await answers(one, other) == ["model_not_ready", "model_not_ready"]
+
+
+async def test_that_the_store_is_out_of_order_is_logged_once_and_its_recovery_too(
+    kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tureen.follower")
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "tureen.follower"]
+
+    async with kitchen.worker(0):
+        with gone(kitchen.database):
+            await until(lambda: len(told()) == 1)
+            looked = time.monotonic()
+            await until(lambda: time.monotonic() > looked + 1.2)  # it has been looked at again, twice
+        await until(lambda: len(told()) == 2)
+    assert told()[0].startswith("the control store cannot be used")
+    assert told()[1] == "the control store can be used again"
+
+
+async def test_a_worker_that_starts_while_the_store_is_damaged_serves_and_follows_once_it_is_whole(kitchen: Kitchen) -> None:
+    async with kitchen.worker(0) as one:
+        await one.ask("POST", UNLOAD)
+    with damaged(kitchen.database):
+        async with kitchen.worker(0) as again:
+            assert await again.answer() == 3.0
+            assert (await again.ask("POST", LOAD))[1]["code"] == "store_unavailable"
+    async with kitchen.worker(0) as once_more:
+        assert await once_more.answer() == "model_not_ready"
+
+
+async def test_a_database_that_is_made_anew_wants_what_the_repository_has(kitchen: Kitchen, tmp_path: Path) -> None:
+    async with kitchen.worker(0) as one:
+        await one.ask("POST", UNLOAD)
+        (tmp_path / "new").mkdir()
+        prepare(tmp_path / "new")
+        for name in ("control.db", "control.db-wal", "control.db-shm"):
+            kitchen.database.with_name(name).unlink(missing_ok=True)
+        (tmp_path / "new" / "control.db").rename(kitchen.database)
+        await until(lambda: bool(one.service.engine.versions()))
+        assert await one.ask("POST", UNLOAD) == (200, {})
+        assert await one.answer() == "model_not_ready"
+
+
+# -- health ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_batcher_that_failed_turns_every_workers_readiness_red(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+    one, other = pair
+    broken, one.service.engine.pool = one.service.engine.pool, ThreadPoolExecutor(1)
+    broken.shutdown()  # a batcher whose pool takes no calls has a defect
+    assert await one.answer() == "internal"
+    await until(lambda: not kitchen.board[0].ready)
+    for worker in pair:
+        status, body = await worker.ask("GET", "/v2/health/ready")
+        assert status == 503
+        (problem,) = body["problems"]
+        assert (problem["worker"], problem["problem"]) == (0, "the batcher of model 'm' version 1 failed and starts again")
+    await until(lambda: kitchen.board[0].ready)
+    assert (await other.ask("GET", "/v2/health/ready"))[0] == 200
+
+
+async def test_a_worker_that_stops_is_not_ready_and_says_so(kitchen: Kitchen) -> None:
+    async with kitchen.worker(0) as one, kitchen.worker(1) as other:
+        one.service.engine.draining = True
+        assert (await one.ask("GET", "/v2/health/ready"))[0] == 503
+        status, body = await other.ask("GET", "/v2/health/ready")
+        assert (status, body["problems"][0]["problem"]) == (503, "it is about to stop")
+        one.service.engine.draining = False
+
+
+async def test_an_app_that_is_alone_is_ready_once_it_has_loaded(kitchen: Kitchen) -> None:
+    app = create_app(Config(repository=kitchen.repository, workers=2))
+    async with app.test_app():
+        worker = Worker(app)
+        loading = worker.service.loading
+        assert loading is not None
+        status, body = await worker.ask("GET", "/v2/health/ready")
+        assert (status, body["problems"][0]["problem"]) == (503, "its models are being loaded")
+        await loading
+        assert await worker.ask("GET", "/v2/health/ready") == (200, {"ready": True})
