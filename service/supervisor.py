@@ -38,7 +38,7 @@ log = logging.getLogger("tureen.supervisor")
 WATCH_S: Final = 1.0
 #: What a worker may take to stop beyond ``[drain] timeout_s`` before it is killed: to tell clients, close models, flush (seconds).
 CLOSING_S: Final = 15.0
-#: Lines of the board beyond one a worker, for those that take over while others leave, and for a reload that wants more workers.
+#: Lines of the board beyond two a worker, for those that take over while others leave, and for a reload that wants more workers.
 SPARE: Final = 8
 
 
@@ -267,7 +267,7 @@ class Supervisor:
         if config.store != now.store:
             log.warning("[store] is as before: it changes only when the server is started again")
             fixed["store"] = now.store
-        most = (len(self.board) - 2) // 2
+        most = len(self.board) - SPARE // 2  # the rest is for those that take over while others leave
         if config.workers > most:
             log.warning("workers = %d, and this server can grow to %d; start it again for more", config.workers, most)
             fixed["workers"] = most
