@@ -34,6 +34,8 @@ from service.taken import Taken
 COMPANY = 4
 #: Of a request's line and headers that have not come whole (bytes), as h11 has it.
 LONGEST_HEAD = 16 * 1024
+#: How long a connection is kept that was refused (seconds).
+REFUSED_S = 0.5
 #: How long a request that has begun may stand still (seconds): the read_timeout that Hypercorn is given.
 READ_S = 300.0
 
@@ -91,6 +93,7 @@ class ExpressProtocol(HttpToolsProtocol):
     longest: int
     last: Exchange | None = None
     between: bool = True
+    refused: bool = False
     headed: bool = False
     moved: bool = False
     unread: int = 0
@@ -127,9 +130,11 @@ class ExpressProtocol(HttpToolsProtocol):
             self.heads.learn(data[:end], last.head)
 
     def _parse(self, data: bytes) -> None:
+        if self.refused:
+            return
         self.moved = False
         super().data_received(data)
-        if self.between:
+        if self.between or self.refused:
             self.unread = 0
             return
         self.read_at = self.loop.time()
@@ -139,7 +144,7 @@ class ExpressProtocol(HttpToolsProtocol):
             self.unread = 0
             return
         self.unread += len(data)  # the parser keeps what there is of a head, or of trailers, and has no limit
-        if self.unread > LONGEST_HEAD and not self.transport.is_closing():
+        if self.unread > LONGEST_HEAD:
             self._refuse(HeadersTooLarge("the request's headers are longer than this server reads; send fewer or shorter ones"))
 
     def _look_whether_stalled(self) -> None:
@@ -196,9 +201,14 @@ class ExpressProtocol(HttpToolsProtocol):
         response = failed(error, name)
         own = _lines(self.server_state.default_headers)
         self.outbox.flush()  # what was answered before goes out before
+        self._drop()
         head = (STATUS_LINES[response.status], own, response.lines, b"connection: close\r\n\r\n")
         self.transport.write(b"".join((*head, response.body)))
-        self.transport.close()
+        self.between, self.refused = False, True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal.
+        self.loop.call_later(REFUSED_S, self.transport.close)
         self.service.inference.account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -217,6 +227,13 @@ class ExpressProtocol(HttpToolsProtocol):
         for timer in (self.idle_timer, self.read_timer):
             if timer is not None:
                 timer.cancel()
+        self._drop()
+
+    def _drop(self) -> None:
+        """Whatever is in work has nobody to be answered to."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         last = self.last
         if last is not None and not last.response_complete:
             last.disconnected = True  # the base class knows only of the last of several pipelined requests
