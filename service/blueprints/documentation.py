@@ -121,8 +121,14 @@ def _labels(registry: Registry, model: str) -> dict[str, int]:
 
 
 def _built(routes: list[Route], offers: list[Offer]) -> Published:
-    content = msgspec.json.encode(openapi(routes, offers, version_of("tureen")))
-    return published(content, "application/json")
+    content = openapi(routes, offers, version_of("tureen"))
+    # Encoding holds the interpreter's lock: piece by piece, so that the loop has its turn between them.
+    pieces = {key: {name: _encoded(part) for name, part in content[key].items()} for key in ("paths", "components")}
+    return published(msgspec.json.encode({**content, **pieces}), "application/json")
+
+
+def _encoded(part: dict[str, object]) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(msgspec.json.encode(piece)) for name, piece in part.items()}
 
 
 def _route(rule: Rule, handler: Callable[..., object] | None) -> Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from models.shelf import State
-from service.openapi.inference import any_answer, any_model, any_prediction
+from service.openapi.inference import PARAMETERS, any_answer, any_model, any_prediction
 from service.openapi.schema import BOOLEAN, COUNT, TEXT, VERSION, Json, array, record, ref, said
 
 _TOTAL = record({"count": COUNT, "ns": COUNT}, description="How often, and how long all of it took, in nanoseconds.")
@@ -93,6 +93,7 @@ SCHEMAS: Mapping[str, Json] = {
             "metadata": record({"signature_def": {"type": "object"}}),
         }
     ),
+    **PARAMETERS,
     "InferRequest": any_model(),
     "InferAnswer": any_answer(),
     "PredictRequest": _PREDICT,

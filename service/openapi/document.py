@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from service.openapi import answers, errors, headers, paths
 from service.openapi.facts import Offer, Route
@@ -22,7 +23,7 @@ Every error, on every path, is the JSON `{"error", "code", "request_id"}`, with 
 """
 
 
-def document(routes: Iterable[Route], offers: Sequence[Offer], version: str) -> Json:
+def document(routes: Iterable[Route], offers: Sequence[Offer], version: str) -> dict[str, Any]:
     """OpenAPI 3.1 of an app with those routes, while those versions of models answer; ``version`` is the server's own."""
     return _Draft(offers, version).of(paths.sorted_routes(routes))
 
@@ -126,31 +127,27 @@ class _Draft:
         """The route once for each model, version or label that answers there."""
         variables = paths.variables(route.rule)
         for offer in self.offers:
-            where: list[tuple[dict[str, str], str | None, str]] = []
             if "version" in variables:
-                where = [({"version": offer.version}, offer.version, f"version {offer.version}")]
+                self._add_model(route, described, offer, {"version": offer.version}, f"version {offer.version}")
             elif "label" in variables:
-                where = [({"label": label}, offer.version, label) for label in offer.labels]
+                for label in offer.labels:
+                    self._add_model(route, described, offer, {"label": label}, label)
             elif offer.newest:
-                where = [({}, None, "")]
-            for values, version, words in where:
-                path = paths.filled(route.rule, {"name": offer.model, **values})
-                self._add_model(path, route, described, offer, version, words)
+                self._add_model(route, described, offer, {}, "the newest version")
 
-    def _add_model(self, path: str, route: Route, described: Operation, offer: Offer, version: str | None, words: str) -> None:
+    def _add_model(self, route: Route, described: Operation, offer: Offer, values: Mapping[str, str], which: str) -> None:
         if described.exchange is None:
             return
-        protocol = route.endpoint.partition(".")[0]
-        # The answer of a path without a version names whichever is newest when it is asked.
-        exchange = described.exchange(offer.signature, offer.model, version)
-        stem = f"{offer.model}.{version or 'newest'}.{protocol}"
+        path = paths.filled(route.rule, {"name": offer.model, **values})
+        # All paths to a version have their schemas in common.
+        exchange = described.exchange(offer.signature, offer.model, offer.version)
+        stem = f"{offer.model}.{offer.version}.{route.endpoint.partition('.')[0]}"
         item = self.paths.setdefault(path, {})
         tag = _tag(offer)
         self.tags.setdefault(tag, "")
         for method in paths.methods(route):
             made = _operation(described, self.names.of(method, path), [])
-            title = f"{described.summary} of {offer.model}" if not words else f"Ask {offer.model}, {words}"
-            made |= {"tags": [tag], "summary": title, "description": _tensors(offer)}
+            made |= {"tags": [tag], "summary": f"Ask {offer.model}, {which}", "description": _tensors(offer)}
             made["requestBody"] = self._typed_request(exchange, stem)
             self._type_answer(made, described, exchange, stem)
             item[method] = made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from models.signature import Signature
 from models.tensor import TensorSpec
 from service.openapi import examples, tensors
-from service.openapi.schema import BINARY, COUNT, TEXT, VERSION, Json, array, either, record, said
+from service.openapi.schema import BINARY, BOOLEAN, COUNT, TEXT, VERSION, Json, array, either, record, ref, said
 from service.protocol.tfserving_answer import SIGNATURE
 
 JSON, OCTETS = "application/json", "application/octet-stream"
@@ -29,19 +29,19 @@ class Exchange:
     binary: bool = False
 
 
-def oip(signature: Signature, model: str, version: str | None) -> Exchange:
-    """`/v2/models/M/infer`. A ``version`` of None is whichever is newest when the request comes."""
-    asked, given = examples.oip_request(signature), examples.oip_answer(signature, model, version or "1")
+def oip(signature: Signature, model: str, version: str) -> Exchange:
+    """`/v2/models/M/infer`."""
+    asked, given = examples.oip_request(signature), examples.oip_answer(signature, model, version)
     return Exchange(
         _oip_request(signature),
-        _oip_answer(signature, model, version),
+        _oip_answer(signature, model),
         {} if asked is None else {"request": asked},
         {} if given is None else {"answer": given},
         binary=True,
     )
 
 
-def predict(signature: Signature, model: str, version: str | None) -> Exchange:
+def predict(signature: Signature, model: str, version: str) -> Exchange:
     """`/v1/models/M:predict`; the answers name neither model nor version."""
     single_in, single_out = len(signature.inputs) == 1, len(signature.outputs) == 1
     inputs, outputs, batched = signature.inputs, signature.outputs, signature.batched
@@ -77,7 +77,7 @@ def any_model() -> Json:
         },
         optional=("data", "parameters"),
     )
-    return record({"inputs": array(tensor), **_AROUND, "outputs": _wanted(TEXT)}, optional=("id", "parameters", "outputs"))
+    return record({"inputs": array(tensor), **AROUND, "outputs": _wanted(TEXT)}, optional=("id", "parameters", "outputs"))
 
 
 def any_answer() -> Json:
@@ -106,7 +106,7 @@ def _oip_request(signature: Signature) -> Json | None:
     needed = sum(not spec.optional for spec in signature.inputs)
     names: Json = {"enum": list(signature.output_names)}
     asked = array(either(*inputs), least=max(needed, 1), most=len(inputs), description="Each input once, in any order.")
-    fields = {"inputs": asked, **_AROUND, "outputs": _wanted(names, len(signature.outputs))}
+    fields = {"inputs": asked, **AROUND, "outputs": _wanted(names, len(signature.outputs))}
     absent = ["id", "parameters", "outputs"]
     if any(spec.datatype in tensors.BINARY_ONLY for spec in signature.outputs):
         absent.remove("parameters")
@@ -122,11 +122,11 @@ def _input(spec: TensorSpec, signature: Signature) -> Json:
     return said(made, words[:1].upper() + words[1:] + ".") if words else made
 
 
-def _oip_answer(signature: Signature, model: str, version: str | None) -> Json:
+def _oip_answer(signature: Signature, model: str) -> Json:
     outputs = [tensors.oip_output(spec, signature.batched) for spec in signature.outputs]
     fields = {
         "model_name": {"const": model},
-        "model_version": VERSION if version is None else {"const": version},
+        "model_version": VERSION,
         "outputs": array(either(*outputs), most=len(outputs)),
         "id": said(TEXT, "The request's own."),
     }
@@ -153,32 +153,34 @@ def _nullable(schema: Json, description: str = "") -> Json:
     return said(made, description) if description else made
 
 
-_INPUT_PARAMETERS = _nullable(
-    record(
-        {"binary_data_size": _nullable(COUNT, "Bytes of this input behind the JSON, in place of `data`.")},
-        optional=("binary_data_size",),
-    )
-)
-_OUTPUT_PARAMETERS = _nullable(
-    record(
-        {
-            "binary_data": _nullable({"type": "boolean"}, "This output in binary."),
-            "classification": _nullable(COUNT, 'The k highest values of each row, as "value:index".'),
-        },
-        optional=("binary_data", "classification"),
-    )
-)
-_AROUND: dict[str, Json] = {
-    "id": _nullable(TEXT, "Comes back in the answer."),
-    "parameters": _nullable(
+_INPUT_PARAMETERS, _OUTPUT_PARAMETERS, _PARAMETERS = map(ref, ("InputParameters", "OutputParameters", "RequestParameters"))
+#: What every model's requests share.
+PARAMETERS: dict[str, Json] = {
+    "InputParameters": _nullable(
+        record(
+            {"binary_data_size": _nullable(COUNT, "Bytes of this input behind the JSON, in place of `data`.")},
+            optional=("binary_data_size",),
+        )
+    ),
+    "OutputParameters": _nullable(
+        record(
+            {
+                "binary_data": _nullable(BOOLEAN, "This output in binary."),
+                "classification": _nullable(COUNT, 'The k highest values of each row, as "value:index".'),
+            },
+            optional=("binary_data", "classification"),
+        )
+    ),
+    "RequestParameters": _nullable(
         record(
             {
                 "timeout": _nullable(COUNT, "The deadline, in microseconds."),
                 "priority": _nullable(COUNT, "Taken, without effect yet."),
-                "binary_data_output": _nullable({"type": "boolean"}, "All outputs in binary."),
+                "binary_data_output": _nullable(BOOLEAN, "All outputs in binary."),
                 "non_finite": {"enum": ["string", None], "description": 'Take and give "NaN", "Infinity" and "-Infinity".'},
             },
             optional=("timeout", "priority", "binary_data_output", "non_finite"),
         )
     ),
 }
+AROUND: dict[str, Json] = {"id": _nullable(TEXT, "Comes back in the answer."), "parameters": _PARAMETERS}

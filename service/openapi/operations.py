@@ -55,7 +55,7 @@ class Operation:
     required: bool = False
     headers: tuple[str, ...] = ()
     guide: bool = True
-    exchange: Callable[[Signature, str, str | None], Exchange] | None = None
+    exchange: Callable[[Signature, str, str], Exchange] | None = None
 
 
 def _gives(schema: str, description: str = "As said.") -> Mapping[int, Answer]:

@@ -125,10 +125,10 @@ def schemathesis(cwd: Path, *arguments: object) -> str:
 
 
 def test_schemathesis_finds_nothing_that_our_own_document_does_not_say(menu_server: Server, tmp_path: Path) -> None:
-    # The paths of these versions share their schemas and their code with those of the newest.
-    twice = "/(affine|half|spare)/versions/"
+    # These share their schemas and their code with others.
+    twice = "/(affine|half)/versions/|/spare"
     said = schemathesis(
-        tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{menu_server.url}/openapi.json", "-n", 4,
+        tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{menu_server.url}/openapi.json", "-n", 3,
         "--exclude-path-regex", twice,
     )  # fmt: skip
     tested = re.search(r"Tested: (\d+)", said)
