@@ -6,6 +6,7 @@ configuration. Nothing is imported here that takes time.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -50,3 +51,12 @@ def spawn() -> Spawned:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
     return Spawned(process, ours)
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -28,8 +28,9 @@ from service.children import Child
 from service.config import Config
 from service.errors import ConfigError
 from service.listening import accepts, turn_away
+from service.reloading import settled
 from service.restarts import Exit
-from service.spawning import SIGNALS, Spawned, spawn
+from service.spawning import SIGNALS, Spawned, has_terminal, spawn
 from service.specification import Answer, Descriptors, Specification, Word
 
 log = logging.getLogger("tureen.supervisor")
@@ -88,7 +89,7 @@ class Supervisor:
         self._code = 0
         self._served = False
         self._announced = False
-        self._terminal = _has_terminal()
+        self._terminal = has_terminal()
 
     async def run(self) -> int:
         """Serves until it is told to stop, or cannot; the exit code."""
@@ -232,7 +233,7 @@ class Supervisor:
     # -- reloading -------------------------------------------------------------------------------------------------------
 
     def _hang_up(self) -> None:
-        if self._terminal and not _has_terminal():
+        if self._terminal and not has_terminal():
             self._stop()  # it was closed: nobody wanted a reload
         elif self._reloading is None or self._reloading.done():
             self._reload_again.clear()
@@ -247,31 +248,19 @@ class Supervisor:
         """
         while True:
             try:
-                config = self._fixed(await asyncio.to_thread(self._resolve))
+                wanted = await asyncio.to_thread(self._resolve)
             except ConfigError as error:
                 log.error("the configuration is not reloaded, and the old one stays: %s", error)
             else:
+                # The lines left over are for those that take over while others leave.
+                config, said = settled(wanted, self._config, len(self.board) - SPARE // 2)
+                for line in said:
+                    log.warning(line)
                 if await self._replace_all(config):
                     log.info("the configuration is reloaded: %d worker%s", config.workers, "s" * (config.workers > 1))
             if not self._reload_again.is_set():
                 return
             self._reload_again.clear()
-
-    def _fixed(self, config: Config) -> Config:
-        """The configuration with what cannot change while the server runs as it is."""
-        now = self._config
-        fixed: dict[str, object] = {}
-        if config.bind != now.bind:
-            log.warning("bind is still %s: the address changes only when the server is started again", now.bind)
-            fixed["bind"] = now.bind
-        if config.store != now.store:
-            log.warning("[store] is as before: it changes only when the server is started again")
-            fixed["store"] = now.store
-        most = len(self.board) - SPARE // 2  # the rest is for those that take over while others leave
-        if config.workers > most:
-            log.warning("workers = %d, and this server can grow to %d; start it again for more", config.workers, most)
-            fixed["workers"] = most
-        return config.model_copy(update=fixed)
 
     async def _replace_all(self, config: Config) -> bool:
         adopted = False
@@ -374,12 +363,3 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _has_terminal() -> bool:
-    """Whether the process has a terminal."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
