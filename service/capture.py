@@ -5,6 +5,7 @@ The file is its owner's alone to read. The workers of one server append to it to
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -87,6 +88,10 @@ class Capture:
 
     def plain(self, plain: Plain) -> None:
         """Other requests are not captured."""
+
+    async def finish(self) -> None:
+        """The server stops."""
+        await asyncio.to_thread(self.close)
 
     def close(self, timeout_s: float = PATIENCE_S) -> None:
         """Writes what is still to be written, within that time."""

@@ -114,9 +114,18 @@ def command(*arguments: object) -> list[str]:
 
 @contextmanager
 def serving(
-    what: Path, *arguments: object, kind: str = "hypercorn", lane: str = "express", cwd: Path, env: Mapping[str, str] | None = None
+    what: Path,
+    *arguments: object,
+    kind: str = "hypercorn",
+    lane: str = "express",
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    log: int = subprocess.PIPE,
 ) -> Iterator[Server]:
-    """Serves a repository or a model's file until the ``with`` ends, then holds the server to a clean stop."""
+    """Serves a repository or a model's file until the ``with`` ends, then holds the server to a clean stop.
+
+    ``log``: a descriptor for its log, which is then not in the server's ``log``.
+    """
     extended = () if lane == "express" else ("--app", "quart_lane:extend")
     process = subprocess.Popen(
         command("serve", what, "--bind", "127.0.0.1:0", "--server", kind, *extended, *arguments),
@@ -124,17 +133,18 @@ def serving(
         env={**ENVIRONMENT, "PYTHONPATH": str(HERE), "PYTHONWARNINGS": "error", **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
     server = Server(process, what, kind, lane)
-    readers = [threading.Thread(target=read, args=(server,), daemon=True) for read in (_read_out, _read_log)]
+    reads = (_read_out, _read_log) if process.stderr is not None else (_read_out,)
+    readers = [threading.Thread(target=read, args=(server,), daemon=True) for read in reads]
     try:
         for reader in readers:
             reader.start()
         if not server.up.wait(PATIENCE_S) or not server.port:
             process.kill()
-            readers[1].join(PATIENCE_S)
+            readers[-1].join(PATIENCE_S)
             raise AssertionError("the server did not start:\n" + "".join(server.out + server.log))
         yield server
         if process.poll() is None:
