@@ -16,6 +16,7 @@ from models.manifest import Manifest
 from service import create_app
 from service.config import Config
 from service.failures import TABLE
+from service.families import COUNTED, READ
 from service.hypercorn_settings import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -115,6 +116,12 @@ def test_every_changed_default_of_hypercorn_is_documented_with_its_value() -> No
         for key, value in re.findall(r"^\| `(\w+)` \| (\S+) \|", table, re.MULTILINE)
     }
     assert documented == dict(DEFAULTS)
+
+
+def test_every_metric_is_documented_with_its_type_and_labels() -> None:
+    rows = re.findall(r"^\| `(tureen_\w+)` \| (counter|gauge|histogram) \| ([^|]*) \|", page("operating.md"), re.MULTILINE)
+    documented = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert documented == {(family.exposed, family.kind, family.labels) for family in (*COUNTED.values(), *READ.values())}
 
 
 def anchors(text: str) -> set[str]:
