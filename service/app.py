@@ -46,7 +46,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
     told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
     account = Account(told)
-    follower = Follower(engine, place)
+    follower = Follower(engine, place, config.workers)
     service = Service(config, engine, Inference(engine, config.limits, account), place, follower, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from models import ModelError, Problem, UnknownModel
 from service.board import Line, Phase
 from service.engine import Engine
-from service.errors import ConfigError, NotFollowed, StoreUnavailable
+from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
 from service.place import Place
 from service.reconcile import Failure, Fate, Standing, State, Told, baseline, fate, serving, standing, steps
 from service.store import ControlStore, Entry, Snapshot, Wanted, Wish, prepare
@@ -50,9 +50,10 @@ class Asked:
 class Follower:
     """One worker's part in it. Everything runs on the event loop; the store is read and written in threads of its own."""
 
-    def __init__(self, engine: Engine, place: Place, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, engine: Engine, place: Place, workers: int = 1, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine
         self._place = place
+        self._workers = min(workers, len(place.board))
         self._patience_s = patience_s
         self._store = ControlStore(place.state) if place.state is not None else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
@@ -161,7 +162,7 @@ class Follower:
 
     def _require_alone(self) -> None:
         started = [line for line in self._place.board if line.phase in (Phase.STARTING, Phase.SERVING)]
-        if len(started) > 1:
+        if max(len(started), self._workers) > 1:
             raise StoreUnavailable(
                 "models cannot be loaded or unloaded: there are several workers, and no state directory that they could agree in; "
                 "start the server with a [store] state_dir that it can write to, or with one worker"
@@ -170,8 +171,18 @@ class Follower:
     async def _change(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
         task = asyncio.get_running_loop().create_task(self._carry_out(store, model, wanted, config, asked))
         self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        await asyncio.shield(task)  # who asked may leave; what was begun is brought to its end
+        task.add_done_callback(self._end)
+        try:
+            await asyncio.shield(task)  # who asked may leave; what was begun is brought to its end
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Draining("the server stops before every worker has followed; what is wanted is kept") from None
+            raise
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left; the audit has it
 
     async def _carry_out(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
         action = "load" if wanted is Wanted.LOADED else "unload"
@@ -264,6 +275,9 @@ class Follower:
                 return
             log.warning("model %r stays as it is, although that is not wanted any more: %s", step.model, error)
         self._have[step.model] = step.generation
+        self._failed = {
+            number: told for number, told in self._failed.items() if told[0].model != step.model or number > step.generation
+        }
         if not step.generation:
             del self._have[step.model]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -53,10 +54,11 @@ def prepare(state: Path) -> None:
 
 
 class ControlStore:
-    """One process's way to the database. ``look`` is for one thread at a time; the others open a connection each time."""
+    """One process's way to the database, from any thread. Looks share a connection; changes, which are few, open one each."""
 
     def __init__(self, state: Path) -> None:
         self.path = state / FILE
+        self._reading = threading.Lock()
         self._reader: sqlite3.Connection | None = None
         self._inode = 0
         self._opened = 0
@@ -66,20 +68,8 @@ class ControlStore:
 
         Raises StoreUnavailable, after which the next look opens the database anew.
         """
-        try:
-            with told():
-                reader = self._open()
-                seen = (self._opened, int(reader.execute("PRAGMA data_version").fetchone()[0]))
-                if seen == known:
-                    return None
-                reader.execute("BEGIN")
-                try:
-                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader))
-                finally:
-                    reader.execute("COMMIT")
-        except BaseException:
-            self.close()
-            raise
+        with self._reading:
+            return self._look(known)
 
     def wish(self, model: str, wanted: Wanted, config: str | None, entry: Entry) -> Wish:
         """Writes what is wanted of a model, on trial, and who asked for it. Raises StoreUnavailable."""
@@ -107,6 +97,26 @@ class ControlStore:
 
     def close(self) -> None:
         """Closes what ``look`` has opened; another look opens it again."""
+        with self._reading:
+            self._close()
+
+    def _look(self, known: tuple[int, int] | None) -> Snapshot | None:
+        try:
+            with told():
+                reader = self._open()
+                seen = (self._opened, int(reader.execute("PRAGMA data_version").fetchone()[0]))
+                if seen == known:
+                    return None
+                reader.execute("BEGIN")
+                try:
+                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader))
+                finally:
+                    reader.execute("COMMIT")
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -127,7 +137,7 @@ class ControlStore:
         except OSError as error:
             raise StoreUnavailable(f"the control store cannot be used: its file cannot be reached ({error.strerror})") from error
         if self._reader is None or inode != self._inode:  # a copy was put in its place
-            self.close()
+            self._close()
             self._reader, self._inode = connect(self.path, "rw"), inode
             self._opened += 1
         return self._reader
