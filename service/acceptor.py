@@ -173,6 +173,7 @@ class Acceptor(asyncio.AbstractServer):
         self._secure = secure
         self._turn = Turn()
         self._timer: asyncio.TimerHandle | None = None
+        self._burst = 1  # to ask for one that is not there costs as much as to take one that is
         self._serving = False
         self._told_at = float("-inf")
         self._line.connections = self.open = 0
@@ -250,15 +251,17 @@ class Acceptor(asyncio.AbstractServer):
         listening = self._listening
         if listening is None:
             return
-        for _ in range(MOST):
+        for _ in range(self._burst):
             if self._others and not self._is_ours():
                 self._look_again(LOOK_S)
                 return
             if not self._accept(listening):
+                self._burst = 1
                 self._turn = Turn(None, self._turn.impatient_until)
                 return
             if self._turn.since is not None:  # another had its time, and it was still there
                 self._turn = Turn(None, self._loop.time() + IMPATIENCE_S)
+        self._burst = min(2 * self._burst, MOST)
 
     def _is_ours(self) -> bool:
         others = [line.connections for line in self._others if line.phase is Phase.SERVING]
