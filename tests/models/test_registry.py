@@ -329,6 +329,17 @@ def test_the_listener_sees_the_new_table_while_the_old_version_is_still_open(kit
     assert before.closed
 
 
+def test_a_model_is_missed_unless_it_was_unloaded(kitchen: Kitchen) -> None:
+    kitchen.times("m", 1, 1)
+    kitchen.registry.load_all()
+    assert (kitchen.registry.knows("m"), kitchen.registry.unloaded("m")) == (True, False)
+    kitchen.registry.unload("m")
+    assert (kitchen.registry.knows("m"), kitchen.registry.unloaded("m")) == (True, True)
+    kitchen.registry.load("m")
+    assert not kitchen.registry.unloaded("m")
+    assert not kitchen.registry.knows("other")
+
+
 def test_close_unloads_everything(kitchen: Kitchen) -> None:
     kitchen.times("a", 1, 1)
     kitchen.times("b", 1, 1)
