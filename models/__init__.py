@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ __all__ = [
     "UnknownModel",
     "UnknownVersion",
 ]
+
+# From 1.29 on ONNX Runtime's packages report each process and model to their maker, and leave a device's id in the home directory.
+# A server tells nobody of its own accord; only what is set before its import keeps all of it back. Who wants it sets 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ERRORS = ("InferenceError", "InvalidInput", "LoadError", "ModelError", "NotReady", "Problem", "UnknownModel", "UnknownVersion")
 _WHERE = {
