@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from models.tensor import DTYPES, FLOATS, TensorSpec
-from service.openapi.schema import BOOLEAN, Json, array, either, record
+from service.openapi.schema import BOOLEAN, COUNT, Json, array, either, record
 
 #: JSON has none of these: they travel in binary, or widened where the protocol does not name the datatype.
 BINARY_ONLY = frozenset({"FP16", "BF16"})
@@ -54,11 +54,11 @@ def nested(items: Json, shape: Sequence[int]) -> Json:
 
 def shape_asked(spec: TensorSpec, batched: bool) -> Json:
     """What may stand in a request's `shape`; ``batched``: its first dim counts rows, of which there is one at least."""
-    dims: list[Json] = [{"const": dim} if dim != -1 else {"type": "integer", "minimum": 0} for dim in spec.shape]
+    dims: list[Json] = [{"const": dim} if dim != -1 else COUNT for dim in spec.shape]
     if not dims:
         return {"type": "array", "maxItems": 0}
     if batched:
-        dims[0] = {"type": "integer", "minimum": 1}
+        dims[0] = {**COUNT, "minimum": 1}
     return {"type": "array", "prefixItems": dims, "minItems": len(dims), "maxItems": len(dims)}
 
 
@@ -66,7 +66,7 @@ def shape_given(spec: TensorSpec) -> Json:
     """What may stand in an answer's `shape`. Not by `prefixItems`, which some readers of 3.1 know in requests alone."""
     if -1 not in spec.shape:
         return {"const": list(spec.shape)}
-    return array({"type": "integer", "minimum": 0}, len(spec.shape), description=f"As {list(spec.shape)}; -1 is any.")
+    return array(COUNT, len(spec.shape), description=f"As {list(spec.shape)}; -1 is any.")
 
 
 def flat(items: Json, spec: TensorSpec) -> Json:
