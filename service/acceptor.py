@@ -13,61 +13,30 @@ import errno
 import logging
 import socket
 import ssl
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import uvloop
 
-from service.account import Account, Plain
 from service.board import Phase
 from service.context import Service
-from service.errors import TooManyConnections
 from service.place import Place
-from service.response import STATUS_LINES, code_of, failed, request_id
+from service.refusals import Refusals
+from service.spread import IMPATIENCE_S, Turn, decide
 
 log = logging.getLogger("tureen.acceptor")
 
 #: Connections taken in one turn of the loop, so that those that are open get their turn too.
 MOST: Final = 64
-#: How soon a worker that left a connection to another looks again, and how long it leaves it at most (seconds).
+#: How soon a worker that left a connection to another looks again (seconds).
 LOOK_S: Final = 0.001
-PATIENCE_S: Final = 0.003
-#: How long nothing is left to others after one of them let a connection wait for all that time (seconds).
-IMPATIENCE_S: Final = 0.1
 #: How long a process without free descriptors waits before it asks again (seconds).
 PAUSE_S: Final = 0.1
-#: How often the log is told that connections are refused, or wait (seconds).
+#: How often the log is told that connections wait (seconds).
 TELL_S: Final = 10.0
-#: A refused connection is kept this long (seconds), and so many of them: closed at once, what its client still
-#: sends would be answered by a reset, which may overtake the refusal.
-LINGER_S: Final = 0.5
-LINGERING: Final = 256
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _Factory = Callable[[], asyncio.BaseProtocol]
-
-
-class Turn(NamedTuple):
-    """What a worker remembers between two looks: since when it leaves connections to others, and until when it leaves none."""
-
-    since: float | None = None
-    impatient_until: float = 0.0
-
-
-def leaves(own: int, others: Iterable[int]) -> bool:
-    """Whether a worker with ``own`` open connections leaves the next to another; an eighth more is even enough."""
-    least = min(others, default=own)
-    return own > least + least // 8
-
-
-def decide(turn: Turn, now: float, own: int, others: Iterable[int]) -> tuple[bool, Turn]:
-    """Whether to take the next connection now, and what to remember of that."""
-    if now < turn.impatient_until or not leaves(own, others):
-        return True, Turn(None, turn.impatient_until)
-    if turn.since is None:
-        return False, Turn(now, turn.impatient_until)
-    return now >= turn.since + PATIENCE_S, turn
 
 
 class Counted(socket.socket):
@@ -90,62 +59,6 @@ class Counted(socket.socket):
         gone, self.gone = self.gone, None
         if gone is not None:
             gone()
-
-
-class Refusals:
-    """Connections over the limit: each is told why, kept for a moment, and closed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, account: Account) -> None:
-        self._loop = loop
-        self._limit = limit
-        self._account = account
-        self._lingering: deque[tuple[float, socket.socket]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._told_at = float("-inf")
-        self.count = 0
-
-    def refuse(self, connection: socket.socket, *, secure: bool) -> None:
-        """Tells a client that it is one too many, as far as it can be told without waiting. Over TLS it is just closed."""
-        self.count += 1
-        now = self._loop.time()
-        if now >= self._told_at + TELL_S:
-            self._told_at = now
-            log.warning("refused a connection: %d are open, as many as may; %d refused so far", self._limit, self.count)
-        name = request_id(None)
-        error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
-        response = failed(error, name)
-        self._account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
-        if secure:
-            connection.close()
-            return
-        try:
-            connection.setblocking(False)
-            connection.send(b"".join((STATUS_LINES[503], response.lines, b"connection: close\r\n\r\n", response.body)))
-            connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            connection.close()
-            return
-        self._lingering.append((now + LINGER_S, connection))
-        if len(self._lingering) > LINGERING:
-            self._lingering.popleft()[1].close()
-        if self._timer is None:
-            self._timer = self._loop.call_later(LINGER_S, self._look)
-
-    def close(self) -> None:
-        """Closes those that are kept."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._lingering:
-            self._lingering.popleft()[1].close()
-
-    def _look(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        while self._lingering and self._lingering[0][0] <= now:
-            self._lingering.popleft()[1].close()
-        if self._lingering:
-            self._timer = self._loop.call_at(self._lingering[0][0], self._look)
 
 
 class Acceptor(asyncio.AbstractServer):

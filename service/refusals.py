@@ -1,0 +1,78 @@
+"""Connections over the limit: told so, and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from typing import Final
+
+from service.account import Account, Plain
+from service.errors import TooManyConnections
+from service.response import STATUS_LINES, code_of, failed, request_id
+
+log = logging.getLogger("tureen.acceptor")
+
+#: A refused connection is kept this long (seconds), and so many of them: closed at once, what its client still
+#: sends would be answered by a reset, which may overtake the refusal.
+LINGER_S: Final = 0.5
+LINGERING: Final = 256
+#: How often the log is told (seconds).
+TELL_S: Final = 10.0
+
+
+class Refusals:
+    """Connections over the limit: each is told why, kept for a moment, and closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, account: Account) -> None:
+        self._loop = loop
+        self._limit = limit
+        self._account = account
+        self._lingering: deque[tuple[float, socket.socket]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._told_at = float("-inf")
+        self.count = 0
+
+    def refuse(self, connection: socket.socket, *, secure: bool) -> None:
+        """Tells a client that it is one too many, as far as it can be told without waiting. Over TLS it is just closed."""
+        self.count += 1
+        now = self._loop.time()
+        if now >= self._told_at + TELL_S:
+            self._told_at = now
+            log.warning("refused a connection: %d are open, as many as may; %d refused so far", self._limit, self.count)
+        name = request_id(None)
+        error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
+        response = failed(error, name)
+        self._account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
+        if secure:
+            connection.close()
+            return
+        try:
+            connection.setblocking(False)
+            connection.send(b"".join((STATUS_LINES[503], response.lines, b"connection: close\r\n\r\n", response.body)))
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            connection.close()
+            return
+        self._lingering.append((now + LINGER_S, connection))
+        if len(self._lingering) > LINGERING:
+            self._lingering.popleft()[1].close()
+        if self._timer is None:
+            self._timer = self._loop.call_later(LINGER_S, self._look)
+
+    def close(self) -> None:
+        """Closes those that are kept."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._lingering:
+            self._lingering.popleft()[1].close()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._lingering and self._lingering[0][0] <= now:
+            self._lingering.popleft()[1].close()
+        if self._lingering:
+            self._timer = self._loop.call_at(self._lingering[0][0], self._look)
