@@ -6,6 +6,7 @@ of it gather, and then takes many at a time, since each wake-up and each write c
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 #: How long what has come waits for company (seconds), and how much of it is taken at once: some 0.3 ms of the GIL.
-GATHER_S, CHUNK = 0.02, 128
+GATHER_S, CHUNK = 0.05, 128
 
 
 class Spool(Generic[Item]):
@@ -27,7 +28,8 @@ class Spool(Generic[Item]):
         self._asleep = True
         self._closing = False
         self._wake = threading.Event()
-        self._hurry = threading.Event()
+        self._hurry = threading.Lock()  # a lock is waited for in C; an event would take the GIL again and again
+        self._hurry.acquire()
         self._counting = threading.RLock()  # a signal's handler may log, and so may what it interrupts
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -57,7 +59,8 @@ class Spool(Generic[Item]):
         mark = threading.Event()
         self._queue.append(mark)
         self._asleep = False
-        self._hurry.set()
+        with contextlib.suppress(RuntimeError):  # somebody else hurries it too
+            self._hurry.release()
         self._wake.set()
         return mark.wait(timeout_s)
 
@@ -75,12 +78,11 @@ class Spool(Generic[Item]):
             self._wake.wait()
             self._wake.clear()
             self._asleep = False
-            self._hurry.wait(GATHER_S)
+            self._hurry.acquire(timeout=GATHER_S)
             while self._queue:
                 while self._queue:
                     self._take_some()
-                self._hurry.wait(GATHER_S)
-            self._hurry.clear()
+                self._hurry.acquire(timeout=GATHER_S)
             self._asleep = True
             if self._queue:  # put in before it could be seen that nobody is awake
                 self._wake.set()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.capture import Capture
@@ -199,6 +199,7 @@ def oip(name: str, value: object, key: str) -> bytes:
     return json.dumps({key: [{"name": name, "datatype": "BYTES", "shape": [1], "data": [value]}]}).encode()
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([SECRET, [SECRET], {"b64": SECRET}, f"\n\u2028{SECRET}\x00"]),
     st.sampled_from(["oip", "rows", "columns", "bare rows", "bare columns"]),

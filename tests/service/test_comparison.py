@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.comparison import Body, differences
@@ -23,11 +23,13 @@ def told(expected: Any, got: Any, tolerance: float = 1e-6) -> list[str]:
     return [str(found) for found in differences(expected, got, tolerance)]
 
 
+@settings(deadline=None)
 @given(trees)
 def test_an_answer_is_equal_to_itself(tree: Any) -> None:
     assert told(tree, tree) == []
 
 
+@settings(deadline=None)
 @given(trees, trees)
 def test_a_difference_is_one_both_ways(one: Any, other: Any) -> None:
     assert bool(told(one, other)) == bool(told(other, one))
@@ -88,6 +90,7 @@ def test_other_binary_tensors_are_compared_as_bytes() -> None:
     assert told(one, other) == ["outputs[0].data: b'\\x01\\x00\\x00\\x00' then, b'\\x02\\x00\\x00\\x00' now"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([{}, {"content-encoding": "gzip"}, {"inference-header-content-length": "2"}]))
 def test_any_body_can_be_read(data: bytes, headers: dict[str, str]) -> None:
     Body(data, headers).read()

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import logs
@@ -162,6 +162,7 @@ def test_an_endless_message_is_cut(told: Written) -> None:
     assert len(told.text) < LONGEST + 300
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary(), max_size=3))
 def test_json_is_one_valid_line_whatever_is_in_it(event: str, value: str, more: dict[str, object]) -> None:
     record = logging.makeLogRecord({"msg": event, "name": "n", "request_id": value, "odd": more, "levelname": "INFO"})
@@ -170,11 +171,13 @@ def test_json_is_one_valid_line_whatever_is_in_it(event: str, value: str, more: 
     assert json.loads(line)["event"] == event.rstrip()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None)))
 def test_json_takes_what_is_no_text(text: str) -> None:
     assert isinstance(json.loads(as_json({"a": text, "b": 2**70})), dict)
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_no_control_character_reaches_a_terminal(event: str, key: str, value: str) -> None:
     record = logging.makeLogRecord({"msg": event, "name": "n", "levelname": "INFO", key or "k": value, "odd": {key: value}})

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.redaction import REDACTED, Redaction
@@ -39,6 +39,7 @@ def of(redaction: Redaction, content: object, nameless: tuple[str, ...] = ()) ->
     return json.loads(found.body), found.missing
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, plain), st.frozensets(names, min_size=1), secrets)
 def test_nothing_of_a_redacted_field_is_left_and_all_else_is(
     content: dict[str, Any], redacted: frozenset[str], secret: Any
@@ -53,6 +54,7 @@ def test_nothing_of_a_redacted_field_is_left_and_all_else_is(
 tensors = st.lists(st.tuples(names, plain), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(tensors, st.frozensets(names, min_size=1), secrets, st.sampled_from(["inputs", "outputs"]))
 def test_nothing_of_a_redacted_tensor_is_left(
     tensors: list[tuple[str, Any]], redacted: frozenset[str], secret: Any, key: str
@@ -75,6 +77,7 @@ def test_nothing_of_a_redacted_tensor_is_left(
         assert [one["shape"] for one in kept[key]] == [[1]] * len(tensors)
 
 
+@settings(deadline=None)
 @given(secrets, st.sampled_from(["instances", "inputs", "predictions", "outputs"]))
 def test_a_value_without_its_name_goes_with_the_only_tensor(secret: Any, key: str) -> None:
     kept, missing = of(Redaction(["x"]), {key: secret, "signature_name": "serving_default"}, nameless=("x",))
@@ -96,6 +99,7 @@ def test_what_cannot_be_read_is_not_kept(body: bytes) -> None:
     assert Redaction(["x"]).of(body, ()) is None
 
 
+@settings(deadline=None)
 @given(secrets, st.sampled_from(["error", "details", "code", "x"]))
 def test_of_an_error_only_its_code_and_name_are_kept(secret: Any, key: str) -> None:
     content = {"error": SECRET, "code": "invalid_input", "request_id": "r1", "details": [{"got": SECRET}], key: secret}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batching import Answer
@@ -202,6 +202,7 @@ def rendered(form: Form, tell: Callable[[RequestLog], None], directory: Path) ->
         return told.text()
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.binary(max_size=40),
     st.text(st.characters(codec=None, exclude_characters="/:"), min_size=1, max_size=20),
