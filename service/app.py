@@ -26,15 +26,15 @@ from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
-from service.exporter import Exporter
-from service.express import ExpressLane
-from service.follower import Follower
 from service.hooks import request_hooks
 from service.inference import Inference
+from service.lane.express import ExpressLane
+from service.lane.probes import Probes
+from service.metrics.exporter import Exporter
 from service.mounts import beneath_mounts
 from service.observers import finish, observers
-from service.place import Place
-from service.probes import Probes
+from service.processes.place import Place
+from service.store.follower import Follower
 
 log = logging.getLogger("tureen.app")
 

@@ -13,7 +13,7 @@ from typing import Any
 from quart import Quart
 from quart.json.provider import DefaultJSONProvider
 
-from service import websockets
+from service.connections import websockets
 
 #: A key of ``app.config``: how many plain functions may run at once.
 SYNC_THREADS = "SYNC_THREADS"

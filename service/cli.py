@@ -20,7 +20,7 @@ from service.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     from service.config import Config
-    from service.spawning import Spawned
+    from service.processes.spawning import Spawned
 
 CONFIG = Path("tureen.toml")
 
@@ -47,7 +47,7 @@ main.add_command(status)
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback without authentication.")
 def serve(**options: object) -> None:
     """Serve REPOSITORY: a directory of models, or one model's file."""
-    from service.spawning import spawn
+    from service.processes.spawning import spawn
 
     begun = time.monotonic()
     first = spawn()  # it imports what it needs while the configuration is read here
@@ -65,11 +65,11 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
     import asyncio
 
     from service import logs
-    from service.hypercorn_settings import hypercorn_settings
-    from service.listening import listen
-    from service.state_directory import state_directory
+    from service.connections.hypercorn_settings import hypercorn_settings
+    from service.processes.listening import listen
+    from service.processes.state_directory import state_directory
+    from service.processes.supervisor import Supervisor
     from service.store import prepare
-    from service.supervisor import Supervisor
 
     def resolve() -> Config:
         config = _resolved(options)
@@ -114,7 +114,7 @@ def check(**options: object) -> None:
     from models.registry import Registry
     from models.shelf import State
     from service.app import open_repository
-    from service.hypercorn_settings import read_hypercorn
+    from service.connections.hypercorn_settings import read_hypercorn
 
     logging.getLogger().addHandler(logging.NullHandler())  # what is wrong is printed below
     logging.captureWarnings(True)

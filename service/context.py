@@ -10,11 +10,11 @@ from quart import Quart, current_app
 
 from service.config import Config
 from service.engine import Engine
-from service.exporter import Exporter
-from service.follower import Follower
 from service.health import Ailment, ailments
 from service.inference import Inference
-from service.place import Place
+from service.metrics.exporter import Exporter
+from service.processes.place import Place
+from service.store.follower import Follower
 
 EXTENSION = "tureen"
 

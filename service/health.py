@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from service.board import Line, Phase
-from service.reconcile import Told
+from service.processes.board import Line, Phase
+from service.store.reconcile import Told
 
 #: A worker whose event loop has not turned for so long does not answer (seconds).
 STILL_S: Final = 3.0

@@ -7,11 +7,11 @@ from typing import Protocol, runtime_checkable
 
 from service import logs
 from service.account import Observer
-from service.capture import Capture
+from service.capture.capture import Capture
 from service.config import Config
 from service.errors import ConfigError
-from service.place import Place
-from service.request_log import RequestLog
+from service.logs.request_log import RequestLog
+from service.processes.place import Place
 from service.sections import Tracing
 
 
@@ -46,7 +46,7 @@ async def finish(told: Iterable[Observer]) -> None:
 
 def _tracer(config: Tracing, place: Place) -> Observer:
     try:
-        from service.tracing import tracer
+        from service.tracing.tracer import tracer
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("opentelemetry"):
             raise

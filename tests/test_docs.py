@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from models.manifest import Manifest
 from service import create_app
 from service.config import Config
+from service.connections.hypercorn_settings import DEFAULTS
 from service.failures import TABLE
-from service.families import COUNTED, READ
-from service.hypercorn_settings import DEFAULTS
+from service.metrics.families import COUNTED, READ
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])

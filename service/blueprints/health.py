@@ -1,6 +1,6 @@
 """Health: what orchestrators' probes ask. Live is the process; ready is every worker, everything loaded and warm.
 
-Mostly the express lane answers (``service.probes``), and these where a user's hooks have to run.
+Mostly the express lane answers (``service.lane.probes``), and these where a user's hooks have to run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from quart import Blueprint
 
 from service.blueprints.answers import answer
 from service.context import service_of
-from service.probes import LIVE, readiness
+from service.lane.probes import LIVE, readiness
 
 health = Blueprint("health", __name__)
 

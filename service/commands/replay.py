@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from service.capture.replay import Report
+from service.capture.replay import replay as run
 from service.commands.client import DEFAULT_URL, Client
-from service.replay import Report
-from service.replay import replay as run
 
 
 @click.command()

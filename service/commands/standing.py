@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from service import families
 from service.commands.exposition import Sample, quantile
 from service.commands.look import Json, Look
 from service.commands.table import table
+from service.metrics import families
 
 Key = tuple[str, str]
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from service.families import COUNTED, READ
+from service.metrics.families import COUNTED, READ
 from tests.e2e.served import Server
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from service.acceptor import Counted, Loop
 from service.app import create_app
-from service.board import Board, Phase
 from service.config import Config
+from service.connections.acceptor import Counted, Loop
+from service.connections.refusals import LINGER_S
 from service.context import Service, service_of
-from service.place import Place
-from service.refusals import LINGER_S
+from service.processes.board import Board, Phase
+from service.processes.place import Place
 from service.sections import Limits
 
 

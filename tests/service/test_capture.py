@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.capture import Capture
-from service.captured import LONGEST, path_of
+from service.capture.capture import Capture
+from service.capture.captured import LONGEST, path_of
 from service.failures import Failure
 from service.protocol.infer import Infer
 from service.request import Request
@@ -173,7 +173,7 @@ def test_a_full_disk_ends_it_with_one_word_in_the_log(caplog: pytest.LogCaptureF
 
 
 def test_what_waits_to_be_written_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.capture.HELD", 1000)
+    monkeypatch.setattr("service.capture.capture.HELD", 1000)
     with capturing(tmp_path / "c") as capture:
         for _ in range(100):
             capture.inference(request(OIP, b"x" * 600), answer(b""), None, 0.0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.cells import CELLS, LONGEST, WIDEST, Cells, Directory, Key
+from service.metrics.cells import CELLS, LONGEST, WIDEST, Cells, Directory, Key
 
 KEYS = st.tuples(st.sampled_from(["requests", "rows"]), st.text(max_size=5))
 ADDITIONS = st.lists(st.tuples(st.integers(0, 2), KEYS, st.integers(1, 1000)), max_size=40)
@@ -61,7 +61,7 @@ def test_another_process_adds_to_what_this_one_reads() -> None:
     cells = Cells.create(2)
     add(cells, 0, ("requests", "mine"), 1)
     program = (
-        "import sys; from service.cells import Cells; region = Cells.attach(int(sys.argv[1]), 2).region(1)\n"
+        "import sys; from service.metrics.cells import Cells; region = Cells.attach(int(sys.argv[1]), 2).region(1)\n"
         "for key in ('mine', 'its'):\n    cell = region.cell(('requests', key))\n"
         "    for _ in range(1000): region.cells[cell] += 1"
     )

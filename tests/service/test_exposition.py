@@ -14,13 +14,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
-from service import families
 from service.account import Plain
-from service.board import Board, Phase
-from service.cells import Cells
-from service.exposition import OPEN, PLAIN, Exposition, wants_open
-from service.families import COUNTED, READ, Family
-from service.meter import Meter
+from service.metrics import families
+from service.metrics.cells import Cells
+from service.metrics.exposition import OPEN, PLAIN, Exposition, wants_open
+from service.metrics.families import COUNTED, READ, Family
+from service.metrics.meter import Meter
+from service.processes.board import Board, Phase
 
 LINES = 3
 parse_open: Callable[[str], Iterable[Metric]] = text_string_to_metric_families

@@ -18,13 +18,13 @@ import pytest
 from quart import Quart
 
 from service.app import create_app
-from service.board import Board, Phase
 from service.config import Config
 from service.context import service_of
-from service.follower import Asked, Follower
-from service.place import Place
+from service.processes.board import Board, Phase
+from service.processes.place import Place
 from service.store import ControlStore, Wanted, prepare
 from service.store import connection as connections
+from service.store.follower import Asked, Follower
 
 TIMES = """
 from models import PythonModel, TensorSpec

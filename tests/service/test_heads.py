@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from service.heads import LONGEST, MOST, Head, Heads
+from service.lane.heads import LONGEST, MOST, Head, Heads
 from service.routing import Target
 from service.routing import target as target_of
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from service.board import Board, Phase
 from service.health import Ailment, ailments
-from service.reconcile import Told
+from service.processes.board import Board, Phase
+from service.store.reconcile import Told
 
 NOW = 1000.0
 

@@ -8,8 +8,8 @@ from hypercorn.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.connections.hypercorn_settings import DEFAULTS, read_hypercorn
 from service.errors import ConfigError
-from service.hypercorn_settings import DEFAULTS, read_hypercorn
 
 OURS = Path(__file__).parents[2] / "hypercorn.toml"
 

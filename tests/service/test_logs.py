@@ -21,9 +21,9 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import logs
-from service.log_lines import LONGEST, Form, as_json
-from service.logs import LogWriter, detached
+from service.logs import writer as logs
+from service.logs.lines import LONGEST, Form, as_json
+from service.logs.writer import LogWriter, detached
 from service.sections import Log
 
 PATIENCE_S = 20.0

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from batching import Answer
 from service.account import Plain
-from service.cells import Cells, Key
 from service.engine import Engine
-from service.families import COUNTED, ROWS, SECONDS
-from service.meter import METHODS, Meter
+from service.metrics.cells import Cells, Key
+from service.metrics.families import COUNTED, ROWS, SECONDS
+from service.metrics.meter import METHODS, Meter
 from service.protocol.infer import Infer
 from service.request import Request
 from service.response import Response

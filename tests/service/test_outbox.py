@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.outbox import Outbox
+from service.lane.outbox import Outbox
 
 
 class Line(asyncio.Transport):

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching import Answer, QueueFull
-from service import families
-from service.cells import Cells
 from service.engine import Engine
-from service.families import Family
-from service.probe import REMEMBERED_S, Lag, Probe
+from service.metrics import families
+from service.metrics.cells import Cells
+from service.metrics.families import Family
+from service.metrics.probe import REMEMBERED_S, Lag, Probe
 from service.protocol.infer import Infer
 from tests.e2e.patience import until
 from tests.service.measured import repository, started

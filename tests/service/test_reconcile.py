@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.board import LINE, Board, Phase
-from service.reconcile import Baseline, Failure, Fate, Standing, State, Told, baseline, fate, serving, standing, steps
+from service.processes.board import LINE, Board, Phase
 from service.store import Wanted, Wish
+from service.store.reconcile import Baseline, Failure, Fate, Standing, State, Told, baseline, fate, serving, standing, steps
 
 MODELS = st.sampled_from("abc")
 WANTED = st.sampled_from(Wanted)

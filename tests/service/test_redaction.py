@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.redaction import REDACTED, Redaction
+from service.capture.redaction import REDACTED, Redaction
 
 SECRET = "5ec2e7"
 names = st.sampled_from(["x", "y", "user", "card", "name", "data", "inputs"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.bind import Bind
 from service.config import Config
-from service.reloading import settled
+from service.processes.reloading import settled
 from service.sections import Limits, Store
 
 NOW = Config()

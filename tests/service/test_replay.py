@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from service.capture.replay import Entry, Skipped, entries
 from service.commands.replay import replay as command
-from service.replay import Entry, Skipped, entries
 
 
 class Upside(BaseHTTPRequestHandler):

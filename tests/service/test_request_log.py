@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from batching import Answer
 from service.account import Plain
 from service.failures import Failure
-from service.log_lines import Form
-from service.logs import LogWriter
+from service.logs.lines import Form
+from service.logs.request_log import RequestLog, level_of
+from service.logs.writer import LogWriter
 from service.protocol.infer import Infer
 from service.request import Request
-from service.request_log import RequestLog, level_of
 from service.response import Response, explained
 from service.routing import Target, target
 from service.sections import Log

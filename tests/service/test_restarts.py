@@ -7,8 +7,8 @@ import signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.board import Phase
-from service.restarts import AT_ONCE, FIRST_S, GOOD_S, HOPELESS, LONGEST_S, STALL_S, Exit, delay, stalled, verdict, words
+from service.processes.board import Phase
+from service.processes.restarts import AT_ONCE, FIRST_S, GOOD_S, HOPELESS, LONGEST_S, STALL_S, Exit, delay, stalled, verdict, words
 
 
 def short(at: float, code: int = -9) -> Exit:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.spool import CHUNK, Spool
+from service.logs.spool import CHUNK, Spool
 
 PATIENCE_S = 20.0
 

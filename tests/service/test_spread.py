@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.spread import IMPATIENCE_S, PATIENCE_S, Turn, decide, leaves
+from service.connections.spread import IMPATIENCE_S, PATIENCE_S, Turn, decide, leaves
 
 counts = st.integers(0, 10_000)
 

@@ -22,17 +22,18 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from batching import Answer
-from service import observers, tracing
+from service import observers
 from service.account import Plain
 from service.engine import Served
 from service.errors import BadRequest, ConfigError
-from service.place import Place
+from service.processes.place import Place
 from service.protocol.infer import Infer
 from service.request import Request
 from service.response import Response, failed
 from service.routing import target
 from service.sections import Tracing
-from service.tracing import Tracer
+from service.tracing import tracer as tracing
+from service.tracing.tracer import Tracer
 
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 SAMPLED, UNSAMPLED = (f"00-{TRACE:032x}-{SPAN:016x}-0{flag}".encode() for flag in (1, 0))
@@ -279,8 +280,8 @@ def test_without_an_endpoint_nothing_of_opentelemetry_is_imported() -> None:
 
 
 def test_without_the_extra_an_endpoint_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "service.tracing")
-    monkeypatch.delitem(sys.modules, "service.spans")
+    monkeypatch.delitem(sys.modules, "service.tracing.tracer")
+    monkeypatch.delitem(sys.modules, "service.tracing.spans")
     for name in [name for name in sys.modules if name.startswith("opentelemetry.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart, websocket
 
-from service import Config, create_app, websockets
-from service.websockets import Inbox
+from service import Config, create_app
+from service.connections import websockets
+from service.connections.websockets import Inbox
 
 MESSAGES = st.lists(st.binary(max_size=300) | st.text(max_size=100), max_size=50)
 

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.hypercorn_settings import DEFAULTS
+from service.connections.hypercorn_settings import DEFAULTS
 from tests.e2e.kitchen import Gate, build, gate_of
 from tests.e2e.patience import PATIENCE_S, until
 from tests.e2e.served import HERE, Reply, Server, run, serving
@@ -77,7 +77,7 @@ def workers(server: Server) -> list[int]:
     for task in Path(f"/proc/{server.process.pid}/task").iterdir():
         for child in (task / "children").read_text().split():
             with open(f"/proc/{child}/cmdline", "rb") as command:
-                if b"service.worker" in command.read():
+                if b"service.processes.worker" in command.read():
                     found.append(int(child))
     return found
 

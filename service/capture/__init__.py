@@ -1,0 +1,1 @@
+"""Requests and answers kept for a second look, and sent again."""

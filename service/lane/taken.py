@@ -1,0 +1,92 @@
+"""A request that was taken off its connection whole: from bytes to the engine, and from the engine's future to a response.
+
+No task, unless a body or an answer is so large that a thread must read or write it. What ends one request never reaches another's:
+whatever is raised on the way becomes this request's own response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from batching import Answer
+from service.inference import LARGE, Inference, is_small
+from service.lane.heads import Head
+from service.request import Request
+from service.response import Response, failed
+
+
+class Taken:
+    """One such request; ``write`` is called once with its response, unless it is cancelled before."""
+
+    __slots__ = ("_answering", "_inference", "_pending", "_request", "_write")
+
+    def __init__(self, inference: Inference, head: Head, body: bytes, write: Callable[[Response], None]) -> None:
+        self._inference = inference
+        self._request = Request(head.target, head.headers, body)
+        self._write: Callable[[Response], None] | None = write
+        self._pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Gives the request to the engine; what is refused at once is written at once."""
+        if not is_small(self._request):
+            self._answering = asyncio.get_running_loop().create_task(self._answer_slowly())
+            return
+        try:
+            future = self._inference.submit(self._request)
+        except Exception as error:
+            self._end(failed(error, self._request.id), None)
+            return
+        self._pending = future
+        future.add_done_callback(self._finish)
+
+    def cancel(self) -> None:
+        """Nobody waits for the response any more: the entry is withdrawn from its batch."""
+        if self._write is None:
+            return
+        self._write = None
+        if self._answering is not None:
+            self._answering.cancel()  # and is told of as such
+            return
+        self._inference.account.inference(self._request, None)
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def _finish(self, done: asyncio.Future[Answer]) -> None:
+        self._pending = None
+        if done.cancelled():
+            return
+        if self._write is None:
+            done.exception()  # looked at, so that it is not reported as lost
+            return
+        answer = None
+        try:
+            answer = done.result()
+            if answer.nbytes > LARGE:
+                self._pending = asyncio.get_running_loop().create_task(self._respond_slowly(answer))
+                return
+            response = self._inference.respond(self._request, answer)
+        except Exception as error:
+            response = failed(error, self._request.id)
+        self._end(response, answer)
+
+    async def _answer_slowly(self) -> None:
+        response = await self._inference.answer(self._request)
+        write, self._write, self._answering = self._write, None, None
+        if write is not None:
+            write(response)
+
+    async def _respond_slowly(self, answer: Answer) -> None:
+        pool = self._inference.engine.pool
+        try:
+            response = await asyncio.get_running_loop().run_in_executor(pool, self._inference.respond, self._request, answer)
+        except Exception as error:
+            response = failed(error, self._request.id)
+        self._end(response, answer)
+
+    def _end(self, response: Response, answer: Answer | None) -> None:
+        write, self._write, self._pending = self._write, None, None
+        if write is not None:
+            self._inference.account.inference(self._request, response, answer)
+            write(response)

@@ -1,0 +1,1 @@
+"""What is counted, in memory that all workers share, and how it is told."""

@@ -1,0 +1,23 @@
+"""Where a worker stands among those of its server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.metrics.cells import Cells
+from service.processes.board import Board
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The worker's slot, the board of all workers, the directory of what they keep together, None where nothing is kept, and the
+    cells that they count in, as many regions as the board has lines.
+
+    An app that runs without a supervisor is alone on a board of its own, and makes its own cells.
+    """
+
+    slot: int = 0
+    board: Board = field(default_factory=lambda: Board.create(1))
+    state: Path | None = None
+    cells: Cells | None = None

@@ -1,0 +1,365 @@
+"""The process behind `tureen serve`: starts workers, replaces those that die, stops and reloads them without losing a request.
+
+It serves nothing and loads nothing, so nothing that a request does can bring it down. Workers are spawned, never forked: ONNX
+Runtime and OpenMP hang after a fork. No library's supervisor does: Hypercorn's ends when one worker dies, uvicorn's neither waits
+for a new worker before it stops an old one nor says that it drains, gunicorn's forks, and circus brings a message broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from service.config import Config
+from service.errors import ConfigError
+from service.metrics.cells import Cells
+from service.processes import restarts
+from service.processes.board import Board, Phase
+from service.processes.children import Child
+from service.processes.listening import accepts, turn_away
+from service.processes.reloading import settled
+from service.processes.restarts import Exit
+from service.processes.spawning import SIGNALS, Spawned, has_terminal, spawn
+from service.processes.specification import Answer, Descriptors, Specification, Word
+
+log = logging.getLogger("tureen.supervisor")
+
+#: How often the workers' beats are looked at (seconds).
+WATCH_S: Final = 1.0
+#: What a worker may take to stop beyond ``[drain] timeout_s`` before it is killed: to tell clients, close models, flush (seconds).
+CLOSING_S: Final = 15.0
+#: Lines of the board beyond two a worker, for those that take over while others leave, and for a reload that wants more workers.
+SPARE: Final = 8
+
+
+@dataclass(slots=True)
+class Slot:
+    """One of the workers that the configuration asks for, whichever process it is now. ``successor``: what is to take its place."""
+
+    number: int
+    child: Child | None = None
+    successor: Child | None = None
+    keeper: asyncio.Task[None] | None = None
+    exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=64))
+
+
+class Supervisor:
+    """``resolve`` reads the configuration again; ``refuse`` is told, in lines, why no worker can start. ``first``: a process that
+    has been spawned already, to be the first worker."""
+
+    def __init__(
+        self,
+        config: Config,
+        listening: socket.socket,
+        state: Path | None,
+        *,
+        resolve: Callable[[], Config],
+        refuse: Callable[[str], None],
+        begun: float,
+        first: Spawned | None = None,
+    ) -> None:
+        self._config = config
+        self._listening = listening
+        self._state = state
+        self._resolve = resolve
+        self._refuse = refuse
+        self._begun = begun
+        self._first = first
+        lines = 2 * config.workers + SPARE
+        self.board = Board.create(lines)
+        self._cells = Cells.create(lines)
+        self._slots: list[Slot] = []
+        self._children: list[Child] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = asyncio.Event()
+        self._told = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._code = 0
+        self._served = False
+        self._announced = False
+        self._terminal = has_terminal()
+
+    async def run(self) -> int:
+        """Serves until it is told to stop, or cannot; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        try:
+            self._employ(self._config.workers)
+            self._spawn(self._watch())
+            await self._told.wait()
+            for task in list(self._tasks):
+                task.cancel()
+            return await self._drain()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the exit code is settled: no late signal is to change it
+            for child in self._children:
+                child.kill()
+
+    # -- starting and replacing ------------------------------------------------------------------------------------------
+
+    def _employ(self, workers: int) -> None:
+        """Opens the slots that are missing."""
+        while len(self._slots) < workers:
+            slot = Slot(len(self._slots) + 1)
+            self._slots.append(slot)
+            self._look_after(slot, None)
+
+    def _start(self, slot: Slot, config: Config) -> Child:
+        taken = {child.line.slot for child in self._children}
+        line = next(line for line in self.board if line.slot not in taken)
+        spawned, self._first = self._first or spawn(), None
+        child = Child(spawned, slot.number, line, self._heard)
+        self._children.append(child)
+        held = any(other.serving.is_set() and not other.leaving for other in self._children)
+        state = None if self._state is None else os.fspath(self._state)
+        specification = Specification(
+            config=config, slot=line.slot, slots=len(self.board), state=state, begun=self._begun, held=held
+        )
+        child.introduce(specification, Descriptors(self._listening.fileno(), self.board.memory.fd, self._cells.fd))
+        return child
+
+    def _look_after(self, slot: Slot, child: Child | None) -> None:
+        """From now on this one is the slot's worker, or a new one."""
+        if slot.keeper is not None:
+            slot.keeper.cancel()
+        slot.child = child
+        slot.keeper = self._spawn(self._keep(slot))
+
+    async def _keep(self, slot: Slot) -> None:
+        """Sees to it that somebody works in the slot."""
+        while True:
+            child = slot.child
+            if child is None:
+                child = slot.child = await self._start_or_wait(slot)
+            ended = await asyncio.shield(child.ended)
+            slot.exits.append(ended)
+            slot.child, slot.successor = slot.successor, None
+            if self._served:
+                wait = restarts.delay(slot.exits, ended.at)
+                then = f"the next starts in {wait:g} s" if wait else "the next starts now"
+                then = "its successor takes over" if slot.child is not None else then
+                log.error("worker %d (pid %d) %s; %s", slot.number, child.pid, restarts.words(ended.code), then)
+            else:
+                wait = self._judge(slot, child, ended)
+            if slot.child is None:
+                await asyncio.sleep(wait)
+
+    async def _start_or_wait(self, slot: Slot) -> Child:
+        while True:
+            try:
+                return self._start(slot, self._config)
+            except OSError as error:
+                slot.exits.append(Exit(time.monotonic(), 1, None))
+                wait = max(restarts.FIRST_S, restarts.delay(slot.exits, time.monotonic()))
+                log.error("worker %d cannot be started (%s); the next try is in %g s", slot.number, error.strerror, wait)
+                await asyncio.sleep(wait)
+
+    def _judge(self, slot: Slot, child: Child, ended: Exit) -> float:
+        """What an end means before anybody has served."""
+        exits = [each for other in self._slots for each in other.exits]
+        code = restarts.verdict(exits)
+        wait = restarts.delay(slot.exits, ended.at)
+        if code is None:
+            then = f"the next try is in {wait:g} s" if wait else "it is tried again"
+            log.error("worker %d (pid %d) %s before it could serve; %s", slot.number, child.pid, restarts.words(ended.code), then)
+        elif not self._told.is_set():
+            if code != restarts.REFUSED:
+                log.error("worker %d (pid %d) %s before it could serve", slot.number, child.pid, restarts.words(ended.code))
+                log.error("no worker could be started, %d in a row have ended; the server gives up", len(exits))
+            self._give_up(code)
+        return wait
+
+    def _heard(self, child: Child, answer: Answer, text: str) -> None:
+        if answer is Answer.REFUSED:
+            if self._served:
+                log.error("worker %d cannot serve: %s", child.number, json.loads(text))
+            elif not self._told.is_set():
+                self._refuse(json.loads(text))
+                self._give_up(restarts.REFUSED)
+        elif answer is Answer.ANNOUNCED:
+            self._announced = True
+        elif answer is Answer.SERVING:
+            self._served = True
+            log.debug("worker %d (pid %d) serves", child.number, child.pid)
+            if not self._announced and all(slot.child is not None and slot.child.serving.is_set() for slot in self._slots):
+                self._spawn(self._announce(child))
+
+    async def _announce(self, child: Child) -> None:
+        for _ in range(1000):  # loaded it has; the server inside it begins to listen a moment later
+            if accepts(self._listening):
+                break
+            await asyncio.sleep(0.005)
+        child.tell(Word.ANNOUNCE)
+
+    # -- watching --------------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        since = looked = time.monotonic()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = time.monotonic()
+            if now - looked > 3 * WATCH_S:
+                since = now  # the whole machine stood still, and the workers with it
+            looked = now
+            self._reap()
+            for child in self._children:
+                if restarts.stalled(child.line.phase, child.line.beat, since, now):
+                    log.error(
+                        "worker %d (pid %d): its event loop stands still since %.0f s, so it is killed",
+                        child.number, child.pid, now - child.line.beat,
+                    )  # fmt: skip
+                    child.kill()
+
+    def _reap(self) -> None:
+        for child in self._children:
+            child.reap()
+        self._children = [child for child in self._children if child.alive]
+
+    # -- reloading -------------------------------------------------------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        if self._terminal and not has_terminal():
+            self._stop()  # it was closed: nobody wanted a reload
+        elif self._reloading is None or self._reloading.done():
+            self._reload_again.clear()
+            self._reloading = self._spawn(self._reload())
+        else:
+            self._reload_again.set()
+
+    async def _reload(self) -> None:
+        """Reads the configuration again and replaces the workers one by one.
+
+        Where it is wrong, or no worker can work by it, the old one and the old workers stay.
+        """
+        while True:
+            try:
+                wanted = await asyncio.to_thread(self._resolve)
+            except ConfigError as error:
+                log.error("the configuration is not reloaded, and the old one stays: %s", error)
+            else:
+                # The lines left over are for those that take over while others leave.
+                config, said = settled(wanted, self._config, len(self.board) - SPARE // 2)
+                for line in said:
+                    log.warning(line)
+                if await self._replace_all(config):
+                    log.info("the configuration is reloaded: %d worker%s", config.workers, "s" * (config.workers > 1))
+            if not self._reload_again.is_set():
+                return
+            self._reload_again.clear()
+
+    async def _replace_all(self, config: Config) -> bool:
+        adopted = False
+        for slot in self._slots[: config.workers]:
+            while not await self._replace(slot, config):
+                if not adopted:
+                    log.error("the configuration is not reloaded: no worker starts by it; the old one and the old workers stay")
+                    return False
+                if self._reload_again.is_set():
+                    return False
+                await asyncio.sleep(max(restarts.FIRST_S, restarts.delay(slot.exits, time.monotonic())))
+            adopted = True
+        superfluous = self._slots[config.workers :]
+        del self._slots[config.workers :]
+        await asyncio.gather(*(self._retire(slot) for slot in superfluous))
+        self._employ(config.workers)
+        return True
+
+    async def _replace(self, slot: Slot, config: Config) -> bool:
+        """Starts a successor, and lets the slot's worker leave once it serves; whether it came to that."""
+        try:
+            successor = self._start(slot, config)
+        except OSError as error:
+            log.error("worker %d cannot be started: %s", slot.number, error.strerror)
+            return False
+        slot.successor = successor
+        waits = [asyncio.create_task(event.wait()) for event in (successor.serving, self._reload_again)]
+        either: list[asyncio.Future[Any]] = [*waits, successor.ended]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        serves = successor.serving.is_set() and successor.alive
+        if serves:
+            self._config = config
+        if slot.successor is not successor:
+            return serves  # the old one died meanwhile, and this one has taken over already
+        slot.successor = None
+        if serves:
+            leaving = slot.child
+            self._look_after(slot, successor)
+            if leaving is not None:
+                await self._see_out(leaving)
+        elif successor.alive:
+            successor.kill()  # a newer configuration is there
+        else:
+            slot.exits.append(successor.ended.result())
+            log.error("worker %d (pid %d), the new one, %s", slot.number, successor.pid, restarts.words(slot.exits[-1].code))
+        return serves
+
+    async def _retire(self, slot: Slot) -> None:
+        if slot.keeper is not None:
+            slot.keeper.cancel()
+        if slot.child is not None and slot.child.alive:
+            await self._see_out(slot.child)
+
+    async def _see_out(self, child: Child) -> None:
+        child.leaving = True
+        child.line.phase = Phase.DRAINING
+        child.tell(Word.LEAVE)
+        await child.end_within(child.timeout_s + CLOSING_S)
+
+    # -- stopping --------------------------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        if self._told.is_set():
+            self._hurry.set()
+        self._told.set()
+
+    def _give_up(self, code: int) -> None:
+        self._code = code
+        self._told.set()
+        self._hurry.set()
+
+    async def _drain(self) -> int:
+        """Stops the workers: readiness first, then the connections, then the requests in flight; the exit code."""
+        children = list(self._children)
+        for child in children:
+            child.line.phase = Phase.DRAINING
+            child.tell(Word.DRAIN)
+        if any(child.serving.is_set() for child in children):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._config.drain.delay_s)
+        turn_away(self._listening)
+        for child in children:
+            child.tell(Word.STOP)
+        self._listening.close()
+        in_time = await asyncio.gather(*(child.end_within(child.timeout_s + CLOSING_S) for child in children))
+        for child in children:
+            ended = child.ended.result()
+            if ended.code != 0 and not self._code:
+                log.error("worker %d (pid %d) %s while the server stopped", child.number, child.pid, restarts.words(ended.code))
+        if self._code:
+            return self._code
+        return 0 if all(in_time) and all(child.ended.result().code == 0 for child in children) else 1
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,329 @@
+"""Brings about in one worker what the control store says is wanted, and tells on the board how far it is.
+
+A wish is written first and followed by every worker, also by the one that wrote it; who asked is answered when all have. Where
+there is no store, a worker that is alone loads and unloads by itself, and one of several refuses: the others would not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from models import ModelError, Problem, UnknownModel
+from service.engine import Engine
+from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
+from service.processes.board import Line, Phase
+from service.processes.place import Place
+from service.store import ControlStore, Entry, Snapshot, Wanted, Wish, prepare
+from service.store.reconcile import Failure, Fate, Standing, State, Told, baseline, fate, serving, standing, steps
+
+log = logging.getLogger("tureen.follower")
+
+#: How often the store is looked at, and after a failure (seconds).
+LOOK_S: Final = 0.05
+TROUBLED_LOOK_S: Final = 0.5
+#: How often the line of the board says whether the worker is ready (seconds).
+TELL_S: Final = 0.1
+#: How long the others may take to follow, beyond twice what the worker that was asked took itself (seconds).
+PATIENCE_S: Final = 10.0
+#: How often the board is read while somebody waits for the others (seconds).
+WATCH_S: Final = 0.01
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for a change, and in which request."""
+
+    actor: str
+    request_id: str
+
+
+class Follower:
+    """One worker's part in it. Everything runs on the event loop; the store is read and written in threads of its own."""
+
+    def __init__(self, engine: Engine, place: Place, workers: int = 1, patience_s: float = PATIENCE_S) -> None:
+        self._engine = engine
+        self._place = place
+        self._workers = min(workers, len(place.board))
+        self._patience_s = patience_s
+        self._store = ControlStore(place.state) if place.state is not None else None
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
+        self._following = asyncio.Lock()
+        self._seen: Snapshot | None = None
+        self._have: dict[str, int] = {}
+        self._failed: dict[int, tuple[Failure, Exception]] = {}
+        self._troubled = False
+        self._changes: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._teller: asyncio.TimerHandle | None = None
+
+    @property
+    def line(self) -> Line:
+        """The worker's own line of the board."""
+        return self._place.board[self._place.slot]
+
+    # -- the life of a worker ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """The worker begins to start."""
+        line = self.line
+        line.ready, line.followed, line.pid = False, 0, os.getpid()
+        if line.phase in (Phase.NONE, Phase.GONE):
+            line.phase = Phase.STARTING
+        self._tell_on()
+
+    async def start(self) -> None:
+        """Loads all that is wanted; the worker serves then, and follows the store until ``close``."""
+        async with self._following:
+            snapshot = await self._first_look()
+            base = baseline(snapshot.wishes if snapshot is not None else ())
+            await self._engine.start(base.overrides, base.unloaded)
+            self._have = dict(base.have)
+        with contextlib.suppress(StoreUnavailable):  # the follower tries again
+            await self.follow()
+        if self.line.phase is Phase.STARTING:
+            self.line.phase = Phase.SERVING
+        # Who changes something from now on waits for this worker; who did just before it served is followed here.
+        with contextlib.suppress(StoreUnavailable):
+            await self.follow()
+        self.tell()
+        if self._store is not None:
+            self._task = asyncio.get_running_loop().create_task(self._keep_following())
+
+    async def close(self) -> None:
+        """Follows no more."""
+        if self._teller is not None:
+            self._teller.cancel()
+        self.line.ready = False
+        for task in (self._task, *self._changes):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        if self._store is not None:
+            with contextlib.suppress(RuntimeError):
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._store.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def tell(self) -> None:
+        """Writes on the board whether the worker is ready, and why not."""
+        line, unready = self.line, self._engine.unready
+        if self._engine.draining and line.phase is Phase.SERVING:
+            line.phase = Phase.DRAINING
+        text = Told(unready, tuple(failure for failure, _ in self._failed.values())).text()
+        if text != line.text:
+            line.text = text
+        line.ready = not unready
+
+    # -- what is asked of the worker -----------------------------------------------------------------------------------------
+
+    async def load(self, model: str, config: str | None, asked: Asked) -> None:
+        """Loads a model, or loads it again, in every worker.
+
+        Raises UnknownModel; LoadError, after which nothing has changed; StoreUnavailable; NotFollowed where some workers have
+        it and others have not.
+        """
+        if self._store is None:
+            self._require_alone()
+            await self._engine.load(model, config)
+            return
+        await self._engine.look(model, config)
+        await self._change(self._store, model, Wanted.LOADED, config, asked)
+
+    async def unload(self, model: str, asked: Asked) -> None:
+        """Takes a model out of service in every worker. Raises UnknownModel, StoreUnavailable, NotFollowed."""
+        if self._store is None:
+            self._require_alone()
+            await self._engine.unload(model)
+            return
+        self._engine.registry.require(model)
+        await self._change(self._store, model, Wanted.UNLOADED, None, asked)
+
+    def behind(self, model: str) -> list[Standing]:
+        """The workers that do not serve a model as this one does."""
+        wish = Wish(self._have.get(model, 0), model, Wanted.LOADED)
+        found: list[Standing] = []
+        for line in serving(self._place.board):
+            failures = Told.parse(line.text).failures
+            reason = next((failure.reason for failure in failures if failure.settled and failure.model == model), None)
+            if reason is not None:
+                found.append(Standing(line.slot, line.pid, State.FAILED, reason))
+            elif (its := standing(line, wish)).state is State.BEHIND:
+                found.append(its)
+        return found
+
+    def _require_alone(self) -> None:
+        started = [line for line in self._place.board if line.phase in (Phase.STARTING, Phase.SERVING)]
+        if max(len(started), self._workers) > 1:
+            raise StoreUnavailable(
+                "models cannot be loaded or unloaded: there are several workers, and no state directory that they could agree in; "
+                "start the server with a [store] state_dir that it can write to, or with one worker"
+            )
+
+    async def _change(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
+        task = asyncio.get_running_loop().create_task(self._carry_out(store, model, wanted, config, asked))
+        self._changes.add(task)
+        task.add_done_callback(self._end)
+        try:
+            await asyncio.shield(task)  # who asked may leave; what was begun is brought to its end
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Draining("the server stops before every worker has followed; what is wanted is kept") from None
+            raise
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._changes.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have left; the audit has it
+
+    async def _carry_out(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
+        action = "load" if wanted is Wanted.LOADED else "unload"
+        detail = {"request_id": asked.request_id} | ({} if config is None else {"config": config})
+        entry = Entry(asked.actor, action, model, "asked", detail)
+        wish = await self._threaded(lambda: store.wish(model, wanted, config, entry))
+        begun = time.monotonic()
+        with contextlib.suppress(StoreUnavailable):
+            await self.follow()
+        now = time.monotonic()
+        _, own = self._failed.get(wish.generation, (None, None))
+        standings = await self._all_have_followed(wish, now + self._patience_s + 2 * (now - begun))
+        decided = fate(standings)
+        others = [its for its in standings if its.state is not State.DONE]
+        outcome = {Fate.SETTLED: "done", Fate.WITHDRAWN: "failed", Fate.PARTLY: "not followed"}[decided]
+        entry = replace(entry, outcome=outcome, at=time.time(), detail={"request_id": asked.request_id} | _reasons(others))
+        try:
+            await self._threaded(lambda: (store.withdraw if decided is Fate.WITHDRAWN else store.settle)(wish, entry))
+        except StoreUnavailable as error:  # the wish itself is kept: a worker that starts tries it as these have
+            log.warning("the %s of model %r is %s, and the control store was not told: %s", action, model, outcome, error)
+        if decided is Fate.SETTLED:
+            return
+        if decided is Fate.WITHDRAWN and own is not None:
+            raise own
+        raise NotFollowed(_sentence(action, model, decided, others), *map(_problem, others))
+
+    async def _all_have_followed(self, wish: Wish, until: float) -> list[Standing]:
+        while True:
+            lines = {line.slot: line for line in (self.line, *serving(self._place.board))}
+            standings = [standing(line, wish) for _, line in sorted(lines.items())]
+            if all(its.state is not State.BEHIND for its in standings) or time.monotonic() > until:
+                return standings
+            await asyncio.sleep(WATCH_S)
+
+    # -- following the store -------------------------------------------------------------------------------------------------
+
+    async def follow(self) -> None:
+        """Brings about what is wanted now. Raises StoreUnavailable; what will not load is told on the board."""
+        store = self._store
+        if store is None:
+            return
+        async with self._following:
+            known = self._seen.version if self._seen is not None else None
+            try:
+                snapshot = await self._threaded(lambda: store.look(known))
+            except StoreUnavailable as error:
+                self._trouble(error)
+                raise
+            self._no_trouble()
+            if snapshot is None:
+                return
+            while due := steps(snapshot.wishes, self._have, self._failed.keys()):
+                for step in due:
+                    await self._take(step)
+            there = {wish.generation: wish for wish in snapshot.wishes}
+            self._failed = {
+                number: (replace(failure, settled=there[number].settled), error)
+                for number, (failure, error) in self._failed.items()
+                if number in there
+            }
+            self.tell()
+            self.line.followed = snapshot.generation
+            self._seen = snapshot
+
+    async def _keep_following(self) -> None:
+        while True:
+            await asyncio.sleep(TROUBLED_LOOK_S if self._troubled else LOOK_S)
+            try:
+                await self.follow()
+            except StoreUnavailable:
+                continue
+            except Exception:
+                log.exception("a defect in following the control store; it is tried again")
+                await asyncio.sleep(TROUBLED_LOOK_S)
+
+    async def _take(self, step: Wish) -> None:
+        back = step.generation < self._have.get(step.model, 0)
+        try:
+            if step.wanted is Wanted.LOADED:
+                await self._engine.load(step.model, step.config)
+            else:
+                with contextlib.suppress(UnknownModel):  # then there is nothing to unload
+                    await self._engine.unload(step.model)
+        except Exception as error:
+            if not isinstance(error, ModelError):
+                log.exception("model %r could not be %s", step.model, step.wanted)
+            if not back:
+                reason = str(error) if isinstance(error, ModelError) else "the worker failed; its log has the reason"
+                self._failed[step.generation] = (Failure(step.generation, step.model, reason), error)
+                return
+            log.warning("model %r stays as it is, although that is not wanted any more: %s", step.model, error)
+        self._have[step.model] = step.generation
+        self._failed = {
+            number: told for number, told in self._failed.items() if told[0].model != step.model or number > step.generation
+        }
+        if not step.generation:
+            del self._have[step.model]
+
+    async def _first_look(self) -> Snapshot | None:
+        store, state = self._store, self._place.state
+        if store is None or state is None:
+            return None
+        try:
+            await self._threaded(lambda: prepare(state))
+            return await self._threaded(store.look)
+        except (ConfigError, StoreUnavailable) as error:
+            # A worker that is replaced while the store is out of order serves what it can: better than not to serve.
+            self._trouble(error)
+            return None
+
+    def _trouble(self, error: Exception) -> None:
+        if not self._troubled:
+            self._troubled = True
+            log.warning("%s; models are served as they are, and it is tried again", error, exc_info=error.__cause__)
+
+    def _no_trouble(self) -> None:
+        if self._troubled:
+            self._troubled = False
+            log.info("the control store can be used again")
+
+    def _tell_on(self) -> None:
+        self.tell()
+        self._teller = asyncio.get_running_loop().call_later(TELL_S, self._tell_on)
+
+    async def _threaded(self, step: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, step)
+
+
+def _sentence(action: str, model: str, decided: Fate, others: list[Standing]) -> str:
+    who = "; ".join(f"{_name(its)}: {its.reason}" for its in others)
+    then = f"it stays wanted: mend what is wrong there and {action} it again" if decided is Fate.PARTLY else "it was taken back"
+    return f"the {action} of model {model!r} was not brought about by every worker ({who}); {then}"
+
+
+def _problem(its: Standing) -> Problem:
+    return Problem(_name(its), its.reason)
+
+
+def _reasons(others: list[Standing]) -> dict[str, object]:
+    return {"workers": {_name(its): its.reason for its in others}} if others else {}
+
+
+def _name(its: Standing) -> str:
+    return f"worker {its.slot} (pid {its.pid})"
