@@ -58,6 +58,7 @@ class Log(Section):
     format: Literal["auto", "json", "pretty"] = Field(default="auto", description="auto, json or pretty")
     requests: bool = Field(default=True, description="true or false")
     sample: float = Field(default=1.0, ge=0, le=1, description="a share of the requests, from 0 to 1")
+    most_per_s: float = Field(default=2000.0, gt=0, description="a number of lines a second, above 0")
     capture: Path | None = Field(default=None, strict=False, description="a path to write NDJSON to")
     capture_sample: float = Field(default=0.01, ge=0, le=1, description="a share of the requests, from 0 to 1")
     capture_redact: tuple[str, ...] = Field(default=(), strict=False, description="a list of fields whose values are left out")

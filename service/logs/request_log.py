@@ -26,6 +26,8 @@ EVENT: Final = "request"
 PROTOCOLS: Final = {oip: "oip", tfserving: "tfserving"}
 #: What orchestrators ask every few seconds is told of at level debug alone, and so is a model's own readiness.
 PROBES: Final = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+#: So many seconds' worth of lines may come at once before ``most_per_s`` holds.
+BURST_S: Final = 5.0
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -74,6 +76,30 @@ class PlainLine(msgspec.Struct, frozen=True, gc=False):
     total_ms: float
 
 
+class Pace:
+    """At most ``most_per_s`` lines a second, after a burst of ``BURST_S`` seconds' worth of them.
+
+    The generic cell rate algorithm (ITU-T I.371), so that at full load the lines that stay are spread over each second.
+    """
+
+    __slots__ = ("_due", "_every_s", "_furthest_s")
+
+    def __init__(self, most_per_s: float) -> None:
+        self._every_s = 1 / most_per_s
+        self._furthest_s = BURST_S + 2 * self._every_s
+        self._due = 0.0
+
+    def admits(self, now: float) -> bool:
+        """Whether one more may come at that time (seconds); if so, it has."""
+        due = self._due
+        if due > now + BURST_S:
+            if due < now + self._furthest_s:
+                return False
+            due = now  # the clock was set back
+        self._due = (due if due > now else now) + self._every_s
+        return True
+
+
 class RequestLog:
     """An observer that writes a line for each request that failed, and for a share of those that did not."""
 
@@ -82,6 +108,8 @@ class RequestLog:
         self._form = writer.form
         self._least = _LEVELS.index(config.level)
         self._share = config.sample if self._least <= _LEVELS.index("info") else 0.0
+        self._writer = writer
+        self._pace = Pace(config.most_per_s)
         self._encode = msgspec.json.Encoder().encode
         self._millisecond, self._stamp = -1, ""
 
@@ -90,11 +118,12 @@ class RequestLog:
     def inference(self, request: Request, response: Response | None, answer: Answer | None, total_s: float) -> None:
         """An inference request has ended."""
         status = LEFT if response is None else response.status
-        if not self._wanted(status):
+        now = time.time()
+        if not self._wanted(status, now):
             return
         served, infer = request.served, request.infer
         fields = (
-            time.time(),
+            now,
             request.id,
             request.target,
             None if served is None else served.version,
@@ -114,13 +143,20 @@ class RequestLog:
         if route in PROBES or route.endswith("/ready"):
             if self._least == 0:
                 self._put((self._plain_line, (time.time(), plain, "debug")))
-        elif self._wanted(plain.status):
-            self._put((self._plain_line, (time.time(), plain, level_of(plain.status))))
+            return
+        now = time.time()
+        if self._wanted(plain.status, now):
+            self._put((self._plain_line, (now, plain, level_of(plain.status))))
 
-    def _wanted(self, status: int) -> bool:
-        if status < 400:
-            return self._share == 1.0 or random() < self._share
-        return self._least < 3 or status == 500
+    def _wanted(self, status: int, now: float) -> bool:
+        if status >= 400:
+            return self._least < 3 or status == 500
+        if self._share < 1.0 and random() >= self._share:
+            return False
+        if self._pace.admits(now):
+            return True
+        self._writer.left_out += 1
+        return False
 
     # -- in the writer's thread --------------------------------------------------------------------------------------------
 

@@ -89,6 +89,7 @@ class LogWriter:
             self._fd = os.open(os.devnull, os.O_WRONLY)
         mode = os.fstat(self._fd).st_mode
         self._shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self.left_out = 0  #: lines that nobody made, since there were too many
         self._written = self._lost = self._told = self._done = 0
         self._not_before = self._tell_at = 0.0
         self._torn = False

@@ -52,4 +52,6 @@ class Exporter:
 
 def _logged() -> Mapping[Family, float]:
     writer = logs.current()
-    return {} if writer is None else {families.LOG_LINES: writer.written, families.LOG_DROPPED: writer.dropped}
+    if writer is None:
+        return {}
+    return {families.LOG_LINES: writer.written, families.LOG_DROPPED: writer.dropped, families.LOG_LEFT_OUT: writer.left_out}

@@ -82,6 +82,7 @@ RESIDENT = Family("tureen_process_resident_memory_bytes", "gauge", "Resident mem
 CPU = Family("tureen_process_cpu_seconds", "counter", "User and system time of the workers of a line.", _WORKER)
 THREADS = Family("tureen_process_threads", "gauge", "Threads of the worker.", _WORKER)
 LOG_LINES = Family("tureen_log_lines", "counter", "Lines written to the log.")
+LOG_LEFT_OUT = Family("tureen_log_left_out_lines", "counter", "Requests without a line, as more came than [log] most_per_s.")
 LOG_DROPPED = Family("tureen_log_dropped_lines", "counter", "Lines of the log that were lost rather than waited for.")
 
 #: What workers count in cells, by name.
@@ -114,6 +115,7 @@ COUNTED: Final = {
         THREADS,
         LOG_LINES,
         LOG_DROPPED,
+        LOG_LEFT_OUT,
     )
 }
 

@@ -17,7 +17,7 @@ from batching import Answer
 from service.account import Plain
 from service.failures import Failure
 from service.logs.lines import Form
-from service.logs.request_log import RequestLog, level_of
+from service.logs.request_log import BURST_S, Pace, RequestLog, level_of
 from service.logs.writer import LogWriter
 from service.protocol.infer import Infer
 from service.request import Request
@@ -26,6 +26,7 @@ from service.routing import Target, target
 from service.sections import Log
 
 PATIENCE_S = 20.0
+NOW_S = 1.8e9
 ANSWER = Answer({"y": np.zeros(3)}, 0.0012345, 0.0004, 17, "full")
 
 
@@ -227,3 +228,34 @@ def test_callers_cannot_forge_or_break_a_line(
         assert json.loads(first)["status"] == 404
         assert json.loads(second)["method"] == method
     assert "\x1b" not in text
+
+
+@given(st.lists(st.floats(0, 0.01), max_size=400), st.sampled_from([0.01, 1.0, 10.0, 1000.0]))
+def test_no_stretch_of_time_has_more_lines_than_the_pace_and_a_burst(gaps: list[float], most_per_s: float) -> None:
+    pace, now, admitted = Pace(most_per_s), NOW_S, 0
+    for gap in gaps:
+        now += gap
+        admitted += pace.admits(now)
+    assert admitted <= (now - NOW_S + BURST_S) * most_per_s + 2
+
+
+def test_a_second_at_full_load_has_its_lines_spread_over_it() -> None:
+    pace = Pace(100)
+    for _ in range(int(100 * BURST_S) + 1):
+        pace.admits(NOW_S)
+    tenths = [sum([pace.admits(NOW_S + tenth / 10 + n / 10_000) for n in range(1000)]) for tenth in range(10)]
+    assert all(9 <= lines <= 11 for lines in tenths)
+
+
+def test_a_clock_that_was_set_back_silences_nothing() -> None:
+    pace = Pace(1)
+    pace.admits(NOW_S)
+    assert pace.admits(NOW_S - 3600)
+
+
+def test_what_comes_beyond_the_pace_has_no_line_and_is_counted_but_an_error_has_one(tmp_path: Path) -> None:
+    with lines(tmp_path / "log", most_per_s=0.1) as made:
+        for status in (200, 200, 200, 200, 404, 500):
+            made.log.plain(Plain("r", "GET", "/x", status, 0.001))
+        assert [line["status"] for line in made.all()] == [200, 404, 500]
+        assert made.writer.left_out == 3
