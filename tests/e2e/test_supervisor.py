@@ -271,7 +271,7 @@ def extend(app):
 
 def test_a_worker_whose_event_loop_stands_still_is_killed_and_replaced(kitchen: Path, tmp_path: Path) -> None:
     (tmp_path / "stalling.py").write_text(STALLING)
-    (tmp_path / "sitecustomize.py").write_text("import service.processes.restarts\nservice.restarts.STALL_S = 1.0\n")
+    (tmp_path / "sitecustomize.py").write_text("import service.processes.restarts\nservice.processes.restarts.STALL_S = 1.0\n")
     env = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent}"}
     with serving(kitchen, "--app", "stalling:extend", cwd=tmp_path, env=env) as server:
         (before,) = server.workers
