@@ -14,7 +14,7 @@ from service.blueprints.answers import name as request_id
 from service.context import service_of
 from service.errors import BadRequest
 from service.protocol import metadata
-from service.store.follower import Asked
+from service.store import Asked
 
 repository = Blueprint("repository", __name__, url_prefix="/v2/repository")
 

@@ -5,8 +5,8 @@ It says what is wanted of the models and who asked for it. Every access blocks, 
 
 from __future__ import annotations
 
-from service.store.audit import Entry
+from service.store.audit import Asked, Entry
 from service.store.control import ControlStore, Snapshot, prepare
 from service.store.wishes import Wanted, Wish
 
-__all__ = ["ControlStore", "Entry", "Snapshot", "Wanted", "Wish", "prepare"]
+__all__ = ["Asked", "ControlStore", "Entry", "Snapshot", "Wanted", "Wish", "prepare"]

@@ -10,6 +10,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for a change, and in which request."""
+
+    actor: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line; ``at`` is in seconds since the epoch."""
 

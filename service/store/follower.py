@@ -13,16 +13,30 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from models import ModelError, Problem, UnknownModel
+from models import ModelError, UnknownModel
 from service.engine import Engine
 from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
 from service.processes.board import Line, Phase
 from service.processes.place import Place
-from service.store import ControlStore, Entry, Snapshot, Wanted, Wish, prepare
-from service.store.reconcile import Failure, Fate, Standing, State, Told, baseline, fate, serving, standing, steps
+from service.store import Asked, ControlStore, Entry, Snapshot, Wanted, Wish, prepare
+from service.store.reconcile import (
+    Failure,
+    Fate,
+    Standing,
+    State,
+    Told,
+    baseline,
+    fate,
+    problem,
+    reasons,
+    sentence,
+    serving,
+    standing,
+    steps,
+)
 
 log = logging.getLogger("tureen.follower")
 
@@ -37,14 +51,6 @@ PATIENCE_S: Final = 10.0
 WATCH_S: Final = 0.01
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asked for a change, and in which request."""
-
-    actor: str
-    request_id: str
 
 
 class Follower:
@@ -198,7 +204,7 @@ class Follower:
         decided = fate(standings)
         others = [its for its in standings if its.state is not State.DONE]
         outcome = {Fate.SETTLED: "done", Fate.WITHDRAWN: "failed", Fate.PARTLY: "not followed"}[decided]
-        entry = replace(entry, outcome=outcome, at=time.time(), detail={"request_id": asked.request_id} | _reasons(others))
+        entry = replace(entry, outcome=outcome, at=time.time(), detail={"request_id": asked.request_id} | reasons(others))
         try:
             await self._threaded(lambda: (store.withdraw if decided is Fate.WITHDRAWN else store.settle)(wish, entry))
         except StoreUnavailable as error:  # the wish itself is kept: a worker that starts tries it as these have
@@ -207,7 +213,7 @@ class Follower:
             return
         if decided is Fate.WITHDRAWN and own is not None:
             raise own
-        raise NotFollowed(_sentence(action, model, decided, others), *map(_problem, others))
+        raise NotFollowed(sentence(action, model, decided, others), *map(problem, others))
 
     async def _all_have_followed(self, wish: Wish, until: float) -> list[Standing]:
         while True:
@@ -309,21 +315,3 @@ class Follower:
 
     async def _threaded(self, step: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, step)
-
-
-def _sentence(action: str, model: str, decided: Fate, others: list[Standing]) -> str:
-    who = "; ".join(f"{_name(its)}: {its.reason}" for its in others)
-    then = f"it stays wanted: mend what is wrong there and {action} it again" if decided is Fate.PARTLY else "it was taken back"
-    return f"the {action} of model {model!r} was not brought about by every worker ({who}); {then}"
-
-
-def _problem(its: Standing) -> Problem:
-    return Problem(_name(its), its.reason)
-
-
-def _reasons(others: list[Standing]) -> dict[str, object]:
-    return {"workers": {_name(its): its.reason for its in others}} if others else {}
-
-
-def _name(its: Standing) -> str:
-    return f"worker {its.slot} (pid {its.pid})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from models import Problem
 from service.processes.board import Line, Phase
 from service.store.wishes import Wanted, Wish
 
@@ -139,6 +140,27 @@ def fate(standings: Sequence[Standing]) -> Fate:
     if states <= {State.DONE}:
         return Fate.SETTLED
     return Fate.PARTLY if State.DONE in states else Fate.WITHDRAWN
+
+
+def sentence(action: str, model: str, decided: Fate, others: Sequence[Standing]) -> str:
+    """What who asked is told of a change that not every worker brought about."""
+    who = "; ".join(f"{_name(its)}: {its.reason}" for its in others)
+    then = f"it stays wanted: mend what is wrong there and {action} it again" if decided is Fate.PARTLY else "it was taken back"
+    return f"the {action} of model {model!r} was not brought about by every worker ({who}); {then}"
+
+
+def problem(its: Standing) -> Problem:
+    """One worker's part in that."""
+    return Problem(_name(its), its.reason)
+
+
+def reasons(others: Sequence[Standing]) -> dict[str, object]:
+    """The same for the audit."""
+    return {"workers": {_name(its): its.reason for its in others}} if others else {}
+
+
+def _name(its: Standing) -> str:
+    return f"worker {its.slot} (pid {its.pid})"
 
 
 def _one_line(text: str) -> str:

@@ -22,9 +22,9 @@ from service.config import Config
 from service.context import service_of
 from service.processes.board import Board, Phase
 from service.processes.place import Place
-from service.store import ControlStore, Wanted, prepare
+from service.store import Asked, ControlStore, Wanted, prepare
 from service.store import connection as connections
-from service.store.follower import Asked, Follower
+from service.store.follower import Follower
 
 TIMES = """
 from models import PythonModel, TensorSpec
