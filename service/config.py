@@ -7,7 +7,6 @@ the variable, the option.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from models.repository import valid_name
 from service.bind import Bind
 from service.errors import ConfigError
 from service.sections import SECTIONS, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing
+from service.toml_file import read_toml
 
 PREFIX = "TUREEN_"
 
@@ -124,16 +124,7 @@ _FIELDS: Mapping[str, FieldInfo] = {
 def _from_file(file: Path | None) -> Iterator[_Given]:
     if file is None:
         return
-    try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file.name} does not exist; leave out --config to run with the defaults") from None
-    except OSError as error:
-        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file.name} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file.name} is not TOML: {error}") from None
+    tables = read_toml(file, missing=f"{file.name} does not exist; leave out --config to run with the defaults")
     for key, value in tables.items():
         if key in SECTIONS and not isinstance(value, dict):
             raise ConfigError(f"{file.name}: {key} is a section; write [{key}], and its keys below")

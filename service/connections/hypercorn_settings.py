@@ -6,7 +6,6 @@ So is a key that has no effect under `tureen serve`: one that Tureen decides els
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from ssl import VerifyFlags, VerifyMode
@@ -18,6 +17,7 @@ from hypercorn.config import Config
 from models.errors import Problem
 from models.nearest import nearest
 from service.errors import ConfigError
+from service.toml_file import read_toml
 
 DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
@@ -65,16 +65,8 @@ def read_hypercorn(file: Path) -> dict[str, object]:
 
     Raises ConfigError with one Problem for each mistake: an unknown key, a key without effect, a value of another kind.
     """
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file.name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file.name} is not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file.name} is not TOML: {error}") from None
     settings, problems = dict(DEFAULTS), []
-    for key, value in given.items():
+    for key, value in read_toml(file).items():
         place = f"{file.name}: {key}"
         kind = _KINDS.get(key)
         if key in _ELSEWHERE:
