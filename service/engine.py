@@ -102,11 +102,6 @@ class Engine:
                 return f"the batcher of model {served.model!r} version {served.version} failed and starts again"
         return ""
 
-    @property
-    def ready(self) -> bool:
-        """Whether there is no reason why not."""
-        return not self.unready
-
     def versions(self) -> list[Served]:
         """What answers now, by model and version."""
         return [self._served[key] for key in sorted(self._served)]

@@ -83,15 +83,13 @@ class Worker:
         if service.loading is not None:
             await asyncio.wait([service.loading])
         self._loaded = True
-        if self._line.phase is Phase.STARTING:
-            self._line.ready = service.engine.ready
+        if self._line.phase is Phase.STARTING:  # what loads ended in an error, and did not say it
             self._line.phase = Phase.SERVING
         self._channel.say(Answer.SERVING)
 
     async def _beat(self) -> None:
         while True:
             self._line.beat = time.monotonic()
-            self._line.ready = self._service.engine.ready
             await asyncio.sleep(BEAT_S)
 
     # -- what it is told -------------------------------------------------------------------------------------------------
