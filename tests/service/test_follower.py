@@ -6,11 +6,10 @@ import asyncio
 import json
 import logging
 import shutil
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from service.processes.place import Place
 from service.store import Asked, ControlStore, Wanted, prepare
 from service.store import connection as connections
 from service.store.follower import Follower
+from tests.service.disorder import damaged, gone, locked
 
 TIMES = """
 from models import PythonModel, TensorSpec
@@ -249,30 +249,6 @@ async def test_without_a_store_one_of_several_workers_refuses(tmp_path: Path) ->
 
 
 # -- a store out of order ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@contextmanager
-def damaged(path: Path) -> Iterator[None]:
-    whole = path.read_bytes()
-    with path.open("r+b") as file:
-        file.write(b"\x5a" * len(whole))
-    yield
-    with path.open("r+b") as file:
-        file.write(whole)
-
-
-@contextmanager
-def gone(path: Path) -> Iterator[None]:
-    path.rename(path.with_suffix(".away"))
-    yield
-    path.with_suffix(".away").rename(path)
 
 
 @pytest.mark.parametrize("cause", [locked, damaged, gone])

@@ -16,6 +16,7 @@ from service.errors import StoreUnavailable
 from service.store import ControlStore, Entry, Snapshot, Wanted, Wish, prepare
 from service.store import connection as connections
 from service.store.connection import opened, trouble
+from tests.service.disorder import damaged, gone, locked
 
 ASKED = Entry("anonymous", "load", "m", "asked", {"request_id": "r1"})
 DONE = Entry("anonymous", "load", "m", "done")
@@ -106,13 +107,6 @@ def test_the_audit_is_only_ever_appended_to(tmp_path: Path, store: ControlStore,
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        yield
-
-
-@contextmanager
 def full(path: Path) -> Iterator[None]:
     """No file of this process may grow past what the database has: as on a disk without room."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -121,23 +115,6 @@ def full(path: Path) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def damaged(path: Path) -> Iterator[None]:
-    whole = path.read_bytes()
-    with path.open("r+b") as file:
-        file.write(b"\x5a" * len(whole))
-    yield
-    with path.open("r+b") as file:
-        file.write(whole)
-
-
-@contextmanager
-def gone(path: Path) -> Iterator[None]:
-    path.rename(path.with_suffix(".away"))
-    yield
-    path.with_suffix(".away").rename(path)
 
 
 @contextmanager
