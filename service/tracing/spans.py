@@ -7,6 +7,7 @@ record a request, which passes for a span there, and unfolds into spans when it 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import getrandbits
@@ -96,14 +97,14 @@ class Maker:
         )
 
 
-class Record(ReadableSpan):
+class Record(ReadableSpan, ABC):
     """What is queued in place of spans."""
 
     _context = _SAMPLED
 
+    @abstractmethod
     def unfold(self, maker: Maker) -> Iterator[ReadableSpan]:
         """The spans that it stands for."""
-        raise NotImplementedError
 
 
 class BatchRecord(Record):
