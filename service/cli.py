@@ -16,7 +16,7 @@ from models.errors import LoadError
 from service.commands.models import models
 from service.commands.replay import replay
 from service.commands.status import status
-from service.errors import ConfigError, StoreUnavailable
+from service.errors import ConfigError, StoreUnavailable, in_lines
 
 if TYPE_CHECKING:
     from service.config import Config
@@ -164,5 +164,5 @@ def _complain(problem: str) -> None:
 
 
 def _stop(error: Exception) -> NoReturn:
-    _complain("\n  ".join(map(str, (error, *getattr(error, "details", ())))))
+    _complain(in_lines(error))
     sys.exit(2)

@@ -94,3 +94,9 @@ class NotFollowed(StoreError):
 
 class ConfigError(ServiceError):
     """The service's configuration is wrong."""
+
+
+def in_lines(error: Exception) -> str:
+    """What an error says to somebody at a terminal, each thing once: its details alone where its message is made of them."""
+    message, details = str(error), [str(problem) for problem in getattr(error, "details", ())]
+    return "\n  ".join(details if message == "; ".join(details) else [message, *details])

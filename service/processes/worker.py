@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from service.errors import ConfigError
+from service.errors import ConfigError, in_lines
 from service.metrics.cells import Cells
 from service.processes.board import Board, Phase
 from service.processes.channel import Channel
@@ -187,7 +187,7 @@ def _serve(specification: Specification, channel: Channel, listening: socket.soc
             app.before_serving(_when_loaded(service))
         server = server_of(app, listening, patient=specification.held)
     except (ConfigError, LoadError) as error:
-        channel.say(Answer.REFUSED, json.dumps("\n  ".join(map(str, (error, *getattr(error, "details", ()))))))
+        channel.say(Answer.REFUSED, json.dumps(in_lines(error)))
         sys.exit(REFUSED)
     loop = Loop(service)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

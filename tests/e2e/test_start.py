@@ -136,6 +136,14 @@ def test_unknown_keys_are_refused_with_the_nearest(kitchen: Path, tmp_path: Path
     assert (done.returncode, "keep_alive_timeout" in done.stdout) == (1, True)
 
 
+def test_each_mistake_in_the_configuration_is_told_once(kitchen: Path, tmp_path: Path) -> None:
+    (tmp_path / "tureen.toml").write_text("sever = 'uvicorn'\nworker = 2\n")
+    assert refused(kitchen, cwd=tmp_path) == (
+        "tureen: tureen.toml: sever: there is no such key (expected server, got sever)\n"
+        "  tureen.toml: worker: there is no such key (expected workers, got worker)\n"
+    )
+
+
 def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
     told = refused("nowhere", cwd=tmp_path)
     assert told.startswith("tureen: the repository 'nowhere' does not exist")
