@@ -18,12 +18,14 @@ LEFT = 499
 
 
 class Plain(NamedTuple):
-    """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``total_s`` is in seconds;
-    ``code`` is its error's; the last two are headers."""
+    """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``path`` is without its
+    query, which may hold secrets, may be cut, and is empty where it was not read; ``total_s`` is in seconds; ``code`` is its
+    error's; the last two are headers."""
 
     id: str
     method: str
     route: str
+    path: str
     status: int
     total_s: float
     code: str | None = None

@@ -14,6 +14,8 @@ from service.response import code_of
 
 #: Longer answers are no errors of ours (bytes).
 LONGEST = 64 * 1024
+#: Longer paths are cut (characters): many wait in the log's queue, and a caller chooses how long they are.
+PATH = 512
 
 
 def keep_accounts(app: Quart, account: Account) -> None:
@@ -30,7 +32,8 @@ def keep_accounts(app: Quart, account: Account) -> None:
             route = request.url_rule.rule if request.url_rule is not None else ""
             total_s = perf_counter() - quart.g.get("started", perf_counter())
             context = _header("traceparent"), _header("tracestate")
-            account.plain(Plain(answers.name(), request.method, route, made.status_code, total_s, await _code(made), *context))
+            asked = request.method, route, request.path[:PATH]
+            account.plain(Plain(answers.name(), *asked, made.status_code, total_s, await _code(made), *context))
         return made
 
 

@@ -78,7 +78,7 @@ class Http1(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=response.status, headers=[*response.headers, *own]))
         await self._send_h11_event(h11.Data(data=response.body))
         await self._send_h11_event(h11.EndOfMessage())
-        self.account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
+        self.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
 
 
 class WebSocket(WSStream):
@@ -129,6 +129,6 @@ def use_protocols(account: Account) -> None:
         pass
 
     ServiceHttp1.account = account
-    hypercorn.protocol.H11Protocol = ServiceHttp1  # type: ignore[attr-defined]
-    hypercorn.protocol.h11.WSStream = WebSocket  # type: ignore[attr-defined]
-    hypercorn.protocol.h2.WSStream = WebSocket  # type: ignore[attr-defined]
+    hypercorn.protocol.H11Protocol = ServiceHttp1  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.h11.WSStream = WebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.h2.WSStream = WebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it

@@ -44,7 +44,7 @@ class Refusals:
         name = request_id(None)
         error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
         response = failed(error, name)
-        self._account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
+        self._account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
         if secure:
             connection.close()
             return

@@ -18,12 +18,13 @@ from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.account import Plain
 from service.context import Service
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
+from service.lane.exchange import Exchange
 from service.lane.heads import END, LEAVE, Head, Heads
 from service.lane.outbox import Outbox
 from service.lane.taken import Taken
@@ -38,30 +39,6 @@ LONGEST_HEAD = 16 * 1024
 REFUSED_S = 0.5
 #: How long a request that has begun may stand still (seconds): the read_timeout that Hypercorn is given.
 READ_S = 300.0
-
-
-class _Unheard:
-    """Nobody waits for a taken request's messages; the base class tells of them all the same."""
-
-    def set(self) -> None:
-        """Nothing."""
-
-
-_UNHEARD: Any = _Unheard()
-
-
-class Exchange(RequestResponseCycle):
-    """A taken request, as far as the base class has to know it: it fills the body and marks the disconnection."""
-
-    more_body = True
-    disconnected = False
-    response_complete = False
-    message_event = _UNHEARD
-    taken: Taken | None = None
-
-    def __init__(self, head: Head, keep_alive: bool = True) -> None:
-        self.head = head
-        self.keep_alive = keep_alive
 
 
 def express_protocol(service: Service) -> type[HttpToolsProtocol]:
@@ -209,7 +186,7 @@ class ExpressProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         # Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal.
         self.loop.call_later(REFUSED_S, self.transport.close)
-        self.service.inference.account.plain(Plain(name, "", "", response.status, 0.0, code_of(response.body)))
+        self.service.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
 
     def _unsupported_upgrade_warning(self) -> None:
         # The parser reads nothing after such a request, so the connection ends with its answer; not worth a line of the log.

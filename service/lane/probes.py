@@ -32,7 +32,7 @@ class Probes:
         name = request_id(headers.get(b"x-request-id"))
         content, status = (LIVE[path], 200) if path in LIVE else readiness(self._ailments())
         made = response(status, content, name)
-        self._account.plain(Plain(name, "GET", path, status, perf_counter() - begun))
+        self._account.plain(Plain(name, "GET", path, path, status, perf_counter() - begun))
         return made
 
 

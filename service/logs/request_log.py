@@ -14,7 +14,7 @@ import msgspec
 
 from batching import Answer
 from service.account import LEFT, Plain
-from service.logs.lines import as_json, timestamp
+from service.logs.lines import as_json, timestamp, visible
 from service.logs.writer import Fields, LogWriter
 from service.protocol import oip, tfserving
 from service.request import Request
@@ -31,8 +31,8 @@ BURST_S: Final = 5.0
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-class InferenceLine(msgspec.Struct, frozen=True, gc=False):
-    """An inference. Times are in milliseconds; ``rows`` is the request's, ``batch_rows`` those of the call it was part of."""
+class RequestLine(msgspec.Struct, frozen=True, gc=False):
+    """What every request tells, first in its line."""
 
     timestamp: str
     level: str
@@ -43,6 +43,11 @@ class InferenceLine(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     principal: str | None
     method: str
+
+
+class InferenceLine(RequestLine, frozen=True, gc=False):
+    """An inference. Times are in milliseconds; ``rows`` is the request's, ``batch_rows`` those of the call it was part of."""
+
     protocol: str
     model: str
     version: str | None
@@ -58,19 +63,11 @@ class InferenceLine(msgspec.Struct, frozen=True, gc=False):
     bytes_out: int
 
 
-class PlainLine(msgspec.Struct, frozen=True, gc=False):
+class PlainLine(RequestLine, frozen=True, gc=False):
     """Any other request."""
 
-    timestamp: str
-    level: str
-    logger: str
-    event: str
-    worker: int | None
-    pid: int
-    request_id: str
-    principal: str | None
-    method: str
     route: str
+    path: str
     status: int
     code: str | None
     total_ms: float
@@ -202,6 +199,7 @@ class RequestLog:
             None,
             plain.method,
             plain.route,
+            visible(plain.path),
             plain.status,
             plain.code,
             int(1e6 * plain.total_s) / 1e3,
@@ -215,7 +213,7 @@ class RequestLog:
             self._millisecond, self._stamp = millisecond, timestamp(created)
         return self._stamp
 
-    def _written(self, line: InferenceLine | PlainLine) -> bytes:
+    def _written(self, line: RequestLine) -> bytes:
         if not self._form.pretty:
             try:
                 return self._encode(line)

@@ -99,6 +99,14 @@ def test_any_other_request_is_one_line_with_its_route(server: Server) -> None:
     assert (line["status"], line["code"]) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize("path", ["/v2/repository/models/nobody/unload", "/nobody/there"])
+def test_any_other_request_tells_its_path_and_not_its_query(server: Server, path: str) -> None:
+    name = f"asked-{path.count('/')}"
+    server.post(f"{path}?api_key=secret", {}, {"x-request-id": name})
+    assert line_of(server, name)["path"] == path
+    assert not [line for line in list(server.log) if "api_key" in line]
+
+
 def test_a_client_that_leaves_is_499(server: Server, gate: Gate) -> None:
     inputs = [
         {"name": "x", "datatype": "FP64", "shape": [1], "data": [1]},

@@ -119,7 +119,7 @@ def test_series_that_found_no_room_are_told(machine: Machine) -> None:
 def test_buckets_are_cumulative_and_their_last_is_the_count(machine: Machine) -> None:
     meters = [Meter(machine.cells.region(slot), lambda _: False) for slot in range(LINES)]
     for number, seconds in enumerate([0.00005, 0.0001, 0.03, 7, 200]):
-        meters[number % LINES].plain(Plain("id", "GET", "/", 200, seconds))
+        meters[number % LINES].plain(Plain("id", "GET", "/", "/", 200, seconds))
     found = {metric.name: metric for metric in parse_plain(machine.exposition.write(PLAIN)[0].decode())}
     samples = found["tureen_http_request_duration_seconds"].samples
     buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}

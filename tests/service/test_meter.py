@@ -110,14 +110,14 @@ async def test_names_that_only_callers_know_are_no_labels(metered: Metered) -> N
 async def test_what_callers_send_never_makes_more_than_a_few_series(metered: Metered) -> None:
     for number in range(300):
         metered.meter.inference(asked(f"/v2/models/m{number}/versions/{number}/infer"), response(404), None, 0.001)
-        metered.meter.plain(Plain("id", f"BREW{number}", "", 405, 0.001))
-        metered.meter.plain(Plain("id", "GET", "", 1000 + number, 0.001))
+        metered.meter.plain(Plain("id", f"BREW{number}", "", "/nobody", 405, 0.001))
+        metered.meter.plain(Plain("id", "GET", "", "/nobody", 1000 + number, 0.001))
     assert len(metered.values) == 5
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 async def test_other_requests_are_counted_by_route_method_and_code(metered: Metered, method: str) -> None:
-    metered.meter.plain(Plain("id", method, "/v2/models/<model:name>", 404, 0.25))
+    metered.meter.plain(Plain("id", method, "/v2/models/<model:name>", "/v2/models/m", 404, 0.25))
     assert metered.values["tureen_http_requests", "/v2/models/<model:name>", method, "404"] == [1]
     assert metered.counts("tureen_http_request_duration_seconds") == {("/v2/models/<model:name>",): 1}
 
@@ -133,7 +133,7 @@ async def test_a_meter_goes_on_with_what_the_one_before_it_has_counted(metered: 
 @given(st.floats(0, 100))
 def test_a_duration_falls_into_the_bucket_that_ends_at_or_above_it(seconds: float) -> None:
     cells = Cells.create(1)
-    Meter(cells.region(0), lambda _: False).plain(Plain("id", "GET", "/", 200, seconds))
+    Meter(cells.region(0), lambda _: False).plain(Plain("id", "GET", "/", "/", 200, seconds))
     (counts,) = [values for key, values in cells.read(0) if key[0] == "tureen_http_request_duration_seconds"]
     wanted = [sum([seconds <= bound for bound in SECONDS][: place + 1]) for place in range(len(SECONDS))]
     assert [min(1, count) for count in wanted] == [int(sum(counts[: place + 1])) for place in range(len(SECONDS))]

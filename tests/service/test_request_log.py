@@ -122,8 +122,8 @@ def test_a_client_that_left_is_499(told: Lines) -> None:
     assert (line["status"], line["code"], line["bytes_out"], line["rows"]) == (499, None, 0, 3)
 
 
-def test_any_other_request_tells_its_route(told: Lines) -> None:
-    told.log.plain(Plain("r2", "GET", "/v2/models/<model:name>", 404, 0.0015, "unknown_model"))
+def test_any_other_request_tells_its_route_and_its_path(told: Lines) -> None:
+    told.log.plain(Plain("r2", "GET", "/v2/models/<model:name>", "/v2/models/m", 404, 0.0015, "unknown_model"))
     assert list(told.one().items()) == [
         ("level", "warning"),
         ("logger", "tureen.request"),
@@ -133,6 +133,7 @@ def test_any_other_request_tells_its_route(told: Lines) -> None:
         ("principal", None),
         ("method", "GET"),
         ("route", "/v2/models/<model:name>"),
+        ("path", "/v2/models/m"),
         ("status", 404),
         ("code", "unknown_model"),
         ("total_ms", 1.5),
@@ -150,8 +151,8 @@ def test_a_defect_is_an_error_and_a_refusal_a_warning(status: int, level: str) -
 def test_probes_are_told_of_at_level_debug_alone(tmp_path: Path, route: str) -> None:
     for level, expected in (("info", []), ("debug", ["debug", "debug"])):
         with lines(tmp_path / level, level=level) as told:
-            told.log.plain(Plain("r", "GET", route, 200, 0.001))
-            told.log.plain(Plain("r", "GET", route, 503, 0.001))
+            told.log.plain(Plain("r", "GET", route, route, 200, 0.001))
+            told.log.plain(Plain("r", "GET", route, route, 503, 0.001))
             assert [line["level"] for line in told.all()] == expected
 
 
@@ -159,10 +160,10 @@ def every(log: RequestLog) -> None:
     """A hundred answers, a refusal and a defect, of either kind."""
     for _ in range(100):
         log.inference(request(), Response(200, b"", b""), ANSWER, 0.001)
-        log.plain(Plain("r", "GET", "/v2", 200, 0.001))
+        log.plain(Plain("r", "GET", "/v2", "/v2", 200, 0.001))
     for status in (503, 500):
         log.inference(request(), refusal(status, "x"), None, 0.001)
-        log.plain(Plain("r", "GET", "/v2", status, 0.001))
+        log.plain(Plain("r", "GET", "/v2", "/v2", status, 0.001))
 
 
 def test_sampled_are_the_requests_that_succeed_alone(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_the_level_is_that_of_any_line(tmp_path: Path, level: str, expected: lis
 
 def test_times_of_one_millisecond_share_their_text(told: Lines) -> None:
     for _ in range(50):
-        told.log.plain(Plain("r", "GET", "/v2", 200, 0.001))
+        told.log.plain(Plain("r", "GET", "/v2", "/v2", 200, 0.001))
     stamps = [line["timestamp"] for line in told.all()]
     assert stamps == sorted(stamps)
 
@@ -208,10 +209,11 @@ def rendered(form: Form, tell: Callable[[RequestLog], None], directory: Path) ->
     st.binary(max_size=40),
     st.text(st.characters(codec=None, exclude_characters="/:"), min_size=1, max_size=20),
     st.text(max_size=20),
+    st.text(st.characters(codec=None), max_size=40),
     st.booleans(),
 )
 def test_callers_cannot_forge_or_break_a_line(
-    tmp_path_factory: pytest.TempPathFactory, name: bytes, version: str, method: str, pretty: bool
+    tmp_path_factory: pytest.TempPathFactory, name: bytes, version: str, method: str, path: str, pretty: bool
 ) -> None:
     asked = target(f"/v2/models/m/versions/{version}/infer")
     if asked is None:
@@ -219,7 +221,7 @@ def test_callers_cannot_forge_or_break_a_line(
 
     def tell(log: RequestLog) -> None:
         log.inference(Request(asked, {b"x-request-id": name}, b""), refusal(404, "unknown_version"), None, 0.001)
-        log.plain(Plain("r", method, "", 405, 0.001, "method_not_allowed"))
+        log.plain(Plain("r", method, "", path, 405, 0.001, "method_not_allowed"))
 
     text = rendered(Form(0, pretty=pretty), tell, tmp_path_factory.mktemp("forged"))
     first, second, end = text.split("\n")
@@ -228,6 +230,14 @@ def test_callers_cannot_forge_or_break_a_line(
         assert json.loads(first)["status"] == 404
         assert json.loads(second)["method"] == method
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+def test_control_characters_of_a_path_are_escapes(tmp_path: Path, pretty: bool) -> None:
+    path = "/\x00\x1b[31m\n\x7f\x9b\u202e\udcff"
+    text = rendered(Form(0, pretty=pretty), lambda log: log.plain(Plain("r", "GET", "", path, 404, 0.001)), tmp_path)
+    shown = text.removesuffix("\n") if pretty else json.loads(text)["path"]
+    assert r"/\x00\x1b[31m\n\x7f\x9b\u202e\udcff" in shown
 
 
 @given(st.lists(st.floats(0, 0.01), max_size=400), st.sampled_from([0.01, 1.0, 10.0, 1000.0]))
@@ -256,6 +266,6 @@ def test_a_clock_that_was_set_back_silences_nothing() -> None:
 def test_what_comes_beyond_the_pace_has_no_line_and_is_counted_but_an_error_has_one(tmp_path: Path) -> None:
     with lines(tmp_path / "log", most_per_s=0.1) as made:
         for status in (200, 200, 200, 200, 404, 500):
-            made.log.plain(Plain("r", "GET", "/x", status, 0.001))
+            made.log.plain(Plain("r", "GET", "/x", "/x", status, 0.001))
         assert [line["status"] for line in made.all()] == [200, 404, 500]
         assert made.writer.left_out == 3
