@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from service.processes.board import Line, Phase
 from service.processes.restarts import Exit
@@ -72,6 +73,17 @@ class Child:
         self.line.phase, self.line.ready, self.line.connections = Phase.GONE, False, 0
         now = time.monotonic()
         self.ended.set_result(Exit(now, code, None if self._served_at is None else now - self._served_at))
+
+    async def come_to_serve(self, enough: asyncio.Event) -> bool:
+        """Waits until it serves or has ended, or that is ``enough``; whether it serves."""
+        waits = [asyncio.create_task(event.wait()) for event in (self.serving, enough)]
+        either: list[asyncio.Future[Any]] = [*waits, self.ended]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return self.serving.is_set() and self.alive
 
     async def end_within(self, seconds: float) -> bool:
         """Waits for its end, and kills it when it takes longer; whether that was not needed."""

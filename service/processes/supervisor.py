@@ -8,10 +8,8 @@ for a new worker before it stops an old one nor says that it drains, gunicorn's 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 import signal
 import socket
 import time
@@ -19,28 +17,18 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 from service.config import Config
 from service.errors import ConfigError
-from service.metrics.cells import Cells
 from service.processes import restarts
-from service.processes.board import Board, Phase
 from service.processes.children import Child
-from service.processes.listening import accepts, turn_away
+from service.processes.crew import Crew
 from service.processes.reloading import settled
 from service.processes.restarts import Exit
-from service.processes.spawning import SIGNALS, Spawned, has_terminal, spawn
-from service.processes.specification import Answer, Descriptors, Specification, Word
+from service.processes.spawning import SIGNALS, Spawned, has_terminal
+from service.processes.specification import Answer
 
 log = logging.getLogger("tureen.supervisor")
-
-#: How often the workers' beats are looked at (seconds).
-WATCH_S: Final = 1.0
-#: What a worker may take to stop beyond ``[drain] timeout_s`` before it is killed: to tell clients, close models, flush (seconds).
-CLOSING_S: Final = 15.0
-#: Lines of the board beyond two a worker, for those that take over while others leave, and for a reload that wants more workers.
-SPARE: Final = 8
 
 
 @dataclass(slots=True)
@@ -70,17 +58,10 @@ class Supervisor:
         first: Spawned | None = None,
     ) -> None:
         self._config = config
-        self._listening = listening
-        self._state = state
+        self._crew = Crew(config.workers, listening, state, self._heard, begun=begun, first=first)
         self._resolve = resolve
         self._refuse = refuse
-        self._begun = begun
-        self._first = first
-        lines = 2 * config.workers + SPARE
-        self.board = Board.create(lines)
-        self._cells = Cells.create(lines)
         self._slots: list[Slot] = []
-        self._children: list[Child] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = asyncio.Event()
@@ -97,18 +78,17 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        loop.add_signal_handler(signal.SIGCHLD, self._crew.reap)
         try:
             self._employ(self._config.workers)
-            self._spawn(self._watch())
+            self._spawn(self._crew.watch())
             await self._told.wait()
             for task in list(self._tasks):
                 task.cancel()
             return await self._drain()
         finally:
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the exit code is settled: no late signal is to change it
-            for child in self._children:
-                child.kill()
+            self._crew.kill()
 
     # -- starting and replacing ------------------------------------------------------------------------------------------
 
@@ -118,20 +98,6 @@ class Supervisor:
             slot = Slot(len(self._slots) + 1)
             self._slots.append(slot)
             self._look_after(slot, None)
-
-    def _start(self, slot: Slot, config: Config) -> Child:
-        taken = {child.line.slot for child in self._children}
-        line = next(line for line in self.board if line.slot not in taken)
-        spawned, self._first = self._first or spawn(), None
-        child = Child(spawned, slot.number, line, self._heard)
-        self._children.append(child)
-        held = any(other.serving.is_set() and not other.leaving for other in self._children)
-        state = None if self._state is None else os.fspath(self._state)
-        specification = Specification(
-            config=config, slot=line.slot, slots=len(self.board), state=state, begun=self._begun, held=held
-        )
-        child.introduce(specification, Descriptors(self._listening.fileno(), self.board.memory.fd, self._cells.fd))
-        return child
 
     def _look_after(self, slot: Slot, child: Child | None) -> None:
         """From now on this one is the slot's worker, or a new one."""
@@ -162,7 +128,7 @@ class Supervisor:
     async def _start_or_wait(self, slot: Slot) -> Child:
         while True:
             try:
-                return self._start(slot, self._config)
+                return self._crew.start(slot.number, self._config)
             except OSError as error:
                 slot.exits.append(Exit(time.monotonic(), 1, None))
                 wait = max(restarts.FIRST_S, restarts.delay(slot.exits, time.monotonic()))
@@ -197,38 +163,7 @@ class Supervisor:
             self._served = True
             log.debug("worker %d (pid %d) serves", child.number, child.pid)
             if not self._announced and all(slot.child is not None and slot.child.serving.is_set() for slot in self._slots):
-                self._spawn(self._announce(child))
-
-    async def _announce(self, child: Child) -> None:
-        for _ in range(1000):  # loaded it has; the server inside it begins to listen a moment later
-            if accepts(self._listening):
-                break
-            await asyncio.sleep(0.005)
-        child.tell(Word.ANNOUNCE)
-
-    # -- watching --------------------------------------------------------------------------------------------------------
-
-    async def _watch(self) -> None:
-        since = looked = time.monotonic()
-        while True:
-            await asyncio.sleep(WATCH_S)
-            now = time.monotonic()
-            if now - looked > 3 * WATCH_S:
-                since = now  # the whole machine stood still, and the workers with it
-            looked = now
-            self._reap()
-            for child in self._children:
-                if restarts.stalled(child.line.phase, child.line.beat, since, now):
-                    log.error(
-                        "worker %d (pid %d): its event loop stands still since %.0f s, so it is killed",
-                        child.number, child.pid, now - child.line.beat,
-                    )  # fmt: skip
-                    child.kill()
-
-    def _reap(self) -> None:
-        for child in self._children:
-            child.reap()
-        self._children = [child for child in self._children if child.alive]
+                self._spawn(self._crew.announce(child))
 
     # -- reloading -------------------------------------------------------------------------------------------------------
 
@@ -252,8 +187,7 @@ class Supervisor:
             except ConfigError as error:
                 log.error("the configuration is not reloaded, and the old one stays: %s", error)
             else:
-                # The lines left over are for those that take over while others leave.
-                config, said = settled(wanted, self._config, len(self.board) - SPARE // 2)
+                config, said = settled(wanted, self._config, self._crew.most)
                 for line in said:
                     log.warning(line)
                 if await self._replace_all(config):
@@ -282,19 +216,12 @@ class Supervisor:
     async def _replace(self, slot: Slot, config: Config) -> bool:
         """Starts a successor, and lets the slot's worker leave once it serves; whether it came to that."""
         try:
-            successor = self._start(slot, config)
+            successor = self._crew.start(slot.number, config)
         except OSError as error:
             log.error("worker %d cannot be started: %s", slot.number, error.strerror)
             return False
         slot.successor = successor
-        waits = [asyncio.create_task(event.wait()) for event in (successor.serving, self._reload_again)]
-        either: list[asyncio.Future[Any]] = [*waits, successor.ended]
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        serves = successor.serving.is_set() and successor.alive
+        serves = await successor.come_to_serve(self._reload_again)
         if serves:
             self._config = config
         if slot.successor is not successor:
@@ -304,7 +231,7 @@ class Supervisor:
             leaving = slot.child
             self._look_after(slot, successor)
             if leaving is not None:
-                await self._see_out(leaving)
+                await self._crew.see_out(leaving)
         elif successor.alive:
             successor.kill()  # a newer configuration is there
         else:
@@ -316,13 +243,7 @@ class Supervisor:
         if slot.keeper is not None:
             slot.keeper.cancel()
         if slot.child is not None and slot.child.alive:
-            await self._see_out(slot.child)
-
-    async def _see_out(self, child: Child) -> None:
-        child.leaving = True
-        child.line.phase = Phase.DRAINING
-        child.tell(Word.LEAVE)
-        await child.end_within(child.timeout_s + CLOSING_S)
+            await self._crew.see_out(slot.child)
 
     # -- stopping --------------------------------------------------------------------------------------------------------
 
@@ -337,26 +258,13 @@ class Supervisor:
         self._hurry.set()
 
     async def _drain(self) -> int:
-        """Stops the workers: readiness first, then the connections, then the requests in flight; the exit code."""
-        children = list(self._children)
-        for child in children:
-            child.line.phase = Phase.DRAINING
-            child.tell(Word.DRAIN)
-        if any(child.serving.is_set() for child in children):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), self._config.drain.delay_s)
-        turn_away(self._listening)
-        for child in children:
-            child.tell(Word.STOP)
-        self._listening.close()
-        in_time = await asyncio.gather(*(child.end_within(child.timeout_s + CLOSING_S) for child in children))
-        for child in children:
-            ended = child.ended.result()
-            if ended.code != 0 and not self._code:
-                log.error("worker %d (pid %d) %s while the server stopped", child.number, child.pid, restarts.words(ended.code))
+        failed = await self._crew.stop(self._config.drain.delay_s, self._hurry)
         if self._code:
             return self._code
-        return 0 if all(in_time) and all(child.ended.result().code == 0 for child in children) else 1
+        for child in failed:
+            code = child.ended.result().code
+            log.error("worker %d (pid %d) %s while the server stopped", child.number, child.pid, restarts.words(code))
+        return 1 if failed else 0
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

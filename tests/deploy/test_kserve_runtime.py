@@ -13,7 +13,7 @@ import yaml
 from onnx_graphs import echo, write
 
 from service.config import Config
-from service.processes.supervisor import CLOSING_S
+from service.processes.crew import CLOSING_S
 from tests.e2e.served import serving
 
 KSERVE = Path(__file__).parents[2] / "deploy" / "kserve"

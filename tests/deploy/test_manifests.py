@@ -14,7 +14,7 @@ import yaml
 from models.manifest import Manifest
 from service.config import Config
 from service.metrics import families
-from service.processes.supervisor import CLOSING_S
+from service.processes.crew import CLOSING_S
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 #: The oldest version that the manifests are for, by the preStop hook's sleep, and the newest one that is known here.

@@ -14,8 +14,8 @@ import pytest
 
 from service.cli import main
 from service.config import PREFIX, Config
+from service.processes.crew import CLOSING_S
 from service.processes.restarts import REFUSED
-from service.processes.supervisor import CLOSING_S
 
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "tureen.service"
 
