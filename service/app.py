@@ -87,7 +87,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
             await exporter.stop()
         await finish(told)
 
-    app.asgi_app = lane  # type: ignore[method-assign]
+    app.asgi_app = lane  # type: ignore[method-assign]  # as Quart documents middleware
     return app
 
 

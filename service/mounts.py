@@ -58,7 +58,7 @@ def mount(app: Quart, path: str, other: Callable[..., Any], *, threads: int = 16
     mounts = app.extensions.get(EXTENSION)
     if not isinstance(mounts, Mounts):
         mounts = app.extensions[EXTENSION] = Mounts(app.asgi_app)
-        app.asgi_app = mounts  # type: ignore[method-assign]
+        app.asgi_app = mounts  # type: ignore[method-assign]  # as Quart documents middleware
     mounts.add(mounted)
 
 
@@ -257,7 +257,7 @@ def _told(scope: HTTPScope, client: _Client) -> Scope:
 def _is_asgi(other: Callable[..., Any]) -> bool:
     """Whether the app is of the one kind or the other. Raises ConfigError where it is neither."""
     if callable(other):
-        call = getattr(other, "__call__", None)  # noqa: B004
+        call = getattr(other, "__call__", None)  # noqa: B004  # asked whether it is a coroutine function
         if inspect.iscoroutinefunction(other) or inspect.iscoroutinefunction(call):
             return True
         try:

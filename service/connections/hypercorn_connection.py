@@ -86,7 +86,7 @@ class Connection(TCPServer):
         """Serves the connection until one side closes it."""
         self._unsent = []
         self._idle = Idleness(self)
-        self.idle_task = self._idle  # type: ignore[assignment]
+        self.idle_task = self._idle  # type: ignore[assignment]  # has what Hypercorn calls of its own
         await super().run()
 
     async def protocol_send(self, event: Event) -> None:

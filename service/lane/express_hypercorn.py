@@ -128,4 +128,4 @@ def use_express_connections(service: Service) -> None:
 
     ServiceConnection.service = service
     use_protocols(service.inference.account)
-    hypercorn.asyncio.run.TCPServer = ServiceConnection  # type: ignore[attr-defined]
+    hypercorn.asyncio.run.TCPServer = ServiceConnection  # type: ignore[attr-defined]  # Hypercorn only imports it

@@ -115,7 +115,7 @@ class Tracer:
         loop, sent = asyncio.get_running_loop(), asyncio.Event()
 
         def flush() -> None:
-            self._processor.shutdown()  # type: ignore[no-untyped-call]
+            self._processor.shutdown()  # type: ignore[no-untyped-call]  # OpenTelemetry is typed but for this
             with contextlib.suppress(RuntimeError):  # the loop may have been closed meanwhile
                 loop.call_soon_threadsafe(sent.set)
 

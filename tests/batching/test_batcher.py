@@ -157,7 +157,7 @@ async def test_turns_that_always_bring_company_do_not_hold_a_batch_past_its_wind
         bench.submit(1)
         # The loop's clock moves between turns here, though there is always something to do.
         await asyncio.sleep(0)
-        loop.setup_looptime(start=loop.time() + 0.001)  # type: ignore[attr-defined]
+        loop.setup_looptime(start=loop.time() + 0.001)  # type: ignore[attr-defined]  # looptime's loop
         assert loop.time() < 100.02
     assert bench.pool.started[0] == pytest.approx(100.005, abs=0.0025)
 

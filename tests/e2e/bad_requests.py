@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from models.tensor import DTYPES
 
@@ -45,25 +46,25 @@ def predict(**body: object) -> bytes:
     return json.dumps(body).encode()
 
 
-def told(path: str, problem: str, expected: str, got: str) -> dict[str, object]:
+def told(path: str, problem: str, expected: str, got: str) -> dict[str, Any]:
     """Sentence and details of a refusal that is about one place."""
     sides = [f"expected {expected}"] + [f"got {got}"] * bool(got)
     return {"error": f"{path}: {problem} ({', '.join(sides)})", "details": (path, expected, got)}
 
 
-def protocol(path: str, problem: str, expected: str, got: str) -> dict[str, object]:
+def protocol(path: str, problem: str, expected: str, got: str) -> dict[str, Any]:
     """The same for what is JSON, and not the protocol."""
     one = told(path, problem, expected, got)
     return {"error": f"The request is not the protocol's: {one['error']}.", "details": one["details"]}
 
 
-def invalid(body: bytes, telling: dict[str, object], **more: object) -> Refused:
-    return Refused(body, "invalid_input", **{**telling, **more})  # type: ignore[arg-type]
+def invalid(body: bytes, telling: dict[str, Any], **more: Any) -> Refused:
+    return Refused(body, "invalid_input", **{**telling, **more})
 
 
-def bad(body: bytes, telling: dict[str, object] | str, **more: object) -> Refused:
+def bad(body: bytes, telling: dict[str, Any] | str, **more: Any) -> Refused:
     given = {"error": telling} if isinstance(telling, str) else telling
-    return Refused(body, "bad_request", **{**given, **more})  # type: ignore[arg-type]
+    return Refused(body, "bad_request", **{**given, **more})
 
 
 ELSE = "not what the protocol has here"

@@ -52,7 +52,7 @@ def wrap(app: Quart) -> None:
             return
         await inner(scope, receive, send)
 
-    app.asgi_app = guard  # type: ignore[method-assign]
+    app.asgi_app = guard  # type: ignore[method-assign]  # as Quart documents middleware
 
 
 def shadow(app: Quart) -> None:

@@ -16,7 +16,7 @@ def test_integers_and_floats_are_known_datatypes() -> None:
 
 
 def test_a_spec_keeps_its_shape_as_a_tuple_of_plain_ints() -> None:
-    shape = TensorSpec("x", "FP32", np.array([-1, 3])).shape  # type: ignore[arg-type]
+    shape = TensorSpec("x", "FP32", np.array([-1, 3])).shape  # type: ignore[arg-type]  # as a runtime may give it
     assert shape == (-1, 3)
     assert {type(dim) for dim in shape} == {int}
 

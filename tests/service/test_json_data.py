@@ -30,7 +30,8 @@ def values(datatype: str) -> st.SearchStrategy[Any]:
         return st.integers(int(np.iinfo(DTYPES[datatype]).min), int(np.iinfo(DTYPES[datatype]).max))
     if datatype == "BF16":
         return st.floats(width=16, allow_nan=False, allow_infinity=False)
-    return st.floats(width=DTYPES[datatype].itemsize * 8, allow_nan=False, allow_infinity=False)  # type: ignore[arg-type]
+    width: Any = DTYPES[datatype].itemsize * 8  # 32 or 64
+    return st.floats(width=width, allow_nan=False, allow_infinity=False)
 
 
 @st.composite

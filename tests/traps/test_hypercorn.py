@@ -228,6 +228,7 @@ def by_worker(server: Server, connections: int) -> Counter[int]:
             connection.send(post(AFFINE, BODY, f"X-Request-Id: {name}"))
             assert connection.reply().status == 200
         for name in names:
+            # mypy infers no lambda that has a default
             until(lambda name=name: any(name in line for line in server.log), "the request is in the log")  # type: ignore[misc]
             (line,) = [line for line in server.log if name in line]
             found[json.loads(line)["worker"]] += 1
