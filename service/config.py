@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -21,7 +22,7 @@ from models.nearest import nearest
 from models.repository import valid_name
 from service.bind import Bind
 from service.errors import ConfigError
-from service.sections import SECTIONS, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing
+from service.sections import SECTIONS, Admin, Auth, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing, bound
 from service.toml_file import read_toml
 
 PREFIX = "TUREEN_"
@@ -32,10 +33,6 @@ _NOT_OURS = re.compile(
 )
 _APP = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-
-
-def _bind(value: object) -> object:
-    return Bind.parse(value) if isinstance(value, str) else value
 
 
 def _model(value: str) -> str:
@@ -55,11 +52,12 @@ class Config(Section):
 
     repository: Path = Field(default=Path("repository"), strict=False, description="a path")
     name: Annotated[str, AfterValidator(_model)] | None = Field(default=None, description="a model's name")
-    bind: Annotated[Bind, BeforeValidator(_bind)] = Field(default=Bind("127.0.0.1", 8000), description="HOST:PORT")
+    bind: Annotated[Bind, BeforeValidator(bound)] = Field(default=Bind("127.0.0.1", 8000), description="HOST:PORT")
     server: Literal["hypercorn", "uvicorn"] = Field(default="hypercorn", description="hypercorn or uvicorn")
     workers: int = Field(default=1, ge=1, le=64, description="a number of processes, 1 to 64")
     app: Annotated[str, AfterValidator(_function)] | None = Field(default=None, description="module:function")
     insecure: bool = Field(default=False, description="true or false")
+    auth: Auth = Auth()
     limits: Limits = Limits()
     cors: Cors = Cors()
     log: Log = Log()
@@ -67,6 +65,7 @@ class Config(Section):
     tracing: Tracing = Tracing()
     store: Store = Store()
     drain: Drain = Drain()
+    admin: Admin = Admin()
 
     @model_validator(mode="after")
     def _guarded(self) -> Config:
@@ -161,6 +160,8 @@ def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Given]:
 
 def _parse(text: str, annotation: object) -> object:
     """A variable's text as the type that its key wants; the text itself where it is no such thing, to be refused as any other."""
+    if isinstance(annotation, UnionType):  # a key that may be left out
+        (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     if annotation is bool:
         return _BOOLEANS.get(text.lower(), text)
     if annotation is int:

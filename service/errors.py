@@ -2,10 +2,13 @@
 
 ServiceError
 ├── BadRequest          400 malformed: not JSON, not the protocol, a header that lies
+├── Unauthorized        401 no valid credential, and never a word of why
+├── Forbidden           403 not for this scope or model
 ├── UnknownPath         404
 ├── MethodNotAllowed    405
 ├── BodyTooLarge        413
 ├── UnsupportedMedia    415 content type or encoding not taken
+├── OverBudget          429 the caller's own budget is spent
 ├── HeadersTooLarge     431 the request line and headers are longer than a server reads
 ├── NotFinite           500 a result holds NaN or Infinity, which JSON cannot say
 ├── NotSupported        501 the protocol has it, we do not
@@ -32,6 +35,26 @@ class ServiceError(Exception):
 
 class BadRequest(ServiceError):
     """The request is malformed."""
+
+
+class Unauthorized(ServiceError):
+    """No valid credential came. The same sentence whatever was wrong with it: ``why`` is for the log alone, and names no secret."""
+
+    def __init__(self, why: str = "no credential") -> None:
+        super().__init__("no valid credential came; send an API key or a token as 'Authorization: Bearer …' or 'X-API-Key: …'")
+        self.why = why
+
+
+class Forbidden(ServiceError):
+    """The credential is valid, and not for this scope or model."""
+
+
+class OverBudget(ServiceError):
+    """The caller's own budget is spent; ``retry_after_s`` says when it has enough again, None where it never has."""
+
+    def __init__(self, message: str, retry_after_s: float | None, *details: Problem) -> None:
+        super().__init__(message, *details)
+        self.retry_after_s = retry_after_s
 
 
 class UnknownPath(ServiceError):

@@ -14,14 +14,17 @@ from service.errors import (
     BadRequest,
     BodyTooLarge,
     Draining,
+    Forbidden,
     HeadersTooLarge,
     MethodNotAllowed,
     NotFinite,
     NotFollowed,
     NotSupported,
+    OverBudget,
     ServiceError,
     StoreUnavailable,
     TooManyConnections,
+    Unauthorized,
     UnknownPath,
     UnsupportedMedia,
 )
@@ -45,6 +48,8 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         BadRequest: (400, "bad_request"),
         models.InvalidInput: (400, "invalid_input"),
         models.LoadError: (400, "load_failed"),
+        Unauthorized: (401, "unauthorized"),
+        Forbidden: (403, "forbidden"),
         UnknownPath: (404, "not_found"),
         models.UnknownModel: (404, "unknown_model"),
         models.UnknownVersion: (404, "unknown_version"),
@@ -52,6 +57,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         BodyTooLarge: (413, "body_too_large"),
         batching.TooManyRows: (413, "too_many_rows"),
         UnsupportedMedia: (415, "unsupported_media"),
+        OverBudget: (429, "over_budget"),
         HeadersTooLarge: (431, "headers_too_large"),
         models.InferenceError: (500, "model_failed"),
         batching.RowsMismatch: (500, "model_failed"),
@@ -98,6 +104,10 @@ def _headers(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ..
     match error:
         case MethodNotAllowed():
             return ((b"allow", error.allow.encode()),)
+        case Unauthorized():
+            return ((b"www-authenticate", b'Bearer realm="tureen"'),)
+        case OverBudget(retry_after_s=float(seconds)):
+            return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
         case batching.Refused():
             return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
         case _:

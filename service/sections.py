@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from service.bind import Bind
 
 _COLLECTOR = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
+_REDIS = re.compile(r"(?:rediss?://[^\s@/?#]+(?:/\d+)?|unix:///[^\s@?#]+)")
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 
 
@@ -21,6 +25,24 @@ def _origin(value: str) -> str:
         # Browsers leave the scheme's own port out of the Origin header, so this one would never match.
         raise ValueError(f"leave out :{match[2]}, as browsers do")
     return value
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"{error}; give an address or a network, as in 10.0.0.0/8") from None
+
+
+def _redis(value: str) -> str:
+    if not _REDIS.fullmatch(value):
+        raise ValueError("give an address without a password, as in redis://127.0.0.1:6379/0; the password has a file of its own")
+    return value
+
+
+def bound(value: object) -> object:
+    """A bind as it is written, parsed. Raises ValueError."""
+    return Bind.parse(value) if isinstance(value, str) else value
 
 
 def _collector(value: str) -> str:
@@ -41,6 +63,63 @@ class Limits(Section):
     body_bytes: int = Field(default=64 * 1024**2, ge=1, description="a number of bytes, at least 1")
     inflated_bytes: int = Field(default=256 * 1024**2, ge=1, description="a number of bytes, at least 1")
     connections: int = Field(default=10_000, ge=1, description="a number of open connections a worker, at least 1")
+    address_connections: int | None = Field(default=None, ge=1, description="a number of open connections an address and worker")
+    header_bytes: int = Field(default=16 * 1024, ge=1024, le=64 * 1024, description="a number of bytes, 1024 to 65536")
+    header_count: int = Field(default=100, ge=10, le=1000, description="a number of header lines, 10 to 1000")
+    header_timeout_s: float = Field(default=10.0, gt=0, description="a number of seconds, above 0")
+    body_timeout_s: float = Field(default=30.0, gt=0, description="a number of seconds, above 0")
+    body_bytes_per_s: int = Field(default=1024, ge=0, description="a number of bytes a second, at least 0")
+    body_chunks: int = Field(default=10_000, ge=1, description="a number of chunks, at least 1")
+    write_timeout_s: float = Field(default=30.0, gt=0, description="a number of seconds, above 0")
+    idle_timeout_s: float = Field(default=75.0, gt=0, description="a number of seconds, above 0")
+    json_depth: int = Field(default=64, ge=4, le=200, description="a number of levels, 4 to 200")
+    tensor_elements: int = Field(default=16 * 1024**2, ge=1, description="a number of elements, at least 1")
+    rows: int = Field(default=100_000, ge=1, description="a number of rows, at least 1")
+    websocket_message_bytes: int = Field(default=1024**2, ge=1, description="a number of bytes, at least 1")
+    websocket_queue_bytes: int = Field(default=1024**2, ge=1, description="a number of bytes, at least 1")
+    websocket_stall_s: float = Field(default=60.0, gt=0, description="a number of seconds, above 0")
+    requests_per_s: float | None = Field(default=None, gt=0, description="a number of requests a second, above 0")
+    requests_burst: int | None = Field(default=None, ge=1, description="a number of requests, at least 1")
+    rows_per_s: float | None = Field(default=None, gt=0, description="a number of rows a second, above 0")
+    rows_burst: int | None = Field(default=None, ge=1, description="a number of rows, at least 1")
+    requests_per_day: int | None = Field(default=None, ge=1, description="a number of requests, at least 1")
+    rows_per_day: int | None = Field(default=None, ge=1, description="a number of rows, at least 1")
+    address_requests_per_s: float | None = Field(default=None, gt=0, description="a number of requests a second, above 0")
+    address_requests_burst: int | None = Field(default=None, ge=1, description="a number of requests, at least 1")
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(), strict=False, description="a list of addresses or networks, as in 10.0.0.0/8"
+    )
+    budget_entries: int = Field(default=65_536, ge=1024, le=4 * 1024**2, description="a number of entries, 1024 to 4194304")
+    redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
+        default=None, description="an address without a password, as in redis://127.0.0.1:6379/0"
+    )
+    redis_password_file: Path | None = Field(default=None, strict=False, description="a path to a file with the password alone")
+
+
+class Auth(Section):
+    """`[auth]`: who may call. Without any key of it nobody is asked."""
+
+    api_keys: bool = Field(default=False, description="true or false")
+    jwt_keys: Path | None = Field(default=None, strict=False, description="a path to a JWKS file, a PEM public key, or a secret")
+    jwt_algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] | None = Field(
+        default=None, description="HS256, RS256, ES256 or EdDSA"
+    )
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="the iss that tokens have")
+    jwt_audience: str | None = Field(default=None, min_length=1, description="the aud that tokens have")
+    jwt_scopes: str = Field(default="scope", min_length=1, description="the claim that holds the scopes")
+    jwt_models: str = Field(default="models", min_length=1, description="the claim that holds the models")
+    jwt_leeway_s: float = Field(default=10.0, ge=0, le=300, description="a number of seconds, 0 to 300")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether callers are asked who they are."""
+        return self.api_keys or self.jwt_keys is not None
+
+
+class Admin(Section):
+    """`[admin]`: an address of its own for the routes that ask for the scope admin; by default they are where all others are."""
+
+    bind: Annotated[Bind, BeforeValidator(bound)] | None = Field(default=None, description="HOST:PORT")
 
 
 class Cors(Section):
@@ -93,6 +172,7 @@ class Drain(Section):
 
 
 SECTIONS: Mapping[str, type[Section]] = {
+    "auth": Auth,
     "limits": Limits,
     "cors": Cors,
     "log": Log,
@@ -100,4 +180,5 @@ SECTIONS: Mapping[str, type[Section]] = {
     "tracing": Tracing,
     "store": Store,
     "drain": Drain,
+    "admin": Admin,
 }

@@ -95,7 +95,7 @@ def test_the_documented_tureen_toml_has_every_key_with_its_default(tmp_path: Pat
     text = toml_of(page("configuration.md"))
     file.write_text(text)
     assert Config.resolve(file, {}, {}) == Config()
-    with_all = tomllib.loads(re.sub(r'^# (\w+ = ")', r"\1", text, flags=re.M))  # those without a default too
+    with_all = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))  # those without a default too
     assert written(with_all, sections(Config)) == sections(Config)
 
 
