@@ -26,6 +26,7 @@ from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
+from service.guard.limited import Limited
 from service.hooks import request_hooks
 from service.inference import Inference
 from service.lane.express import ExpressLane
@@ -47,7 +48,9 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
     account = Account(told)
     follower = Follower(engine, place, config.workers)
-    service = Service(config, engine, Inference(engine, config.limits, account), place, follower, exporter)
+    limited = Limited() if exporter is None else exporter.limited
+    inference = Inference(engine, config.limits, account, limited)
+    service = Service(config, engine, inference, place, follower, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none

@@ -6,9 +6,11 @@ ServiceError
 ├── Forbidden           403 not for this scope or model
 ├── UnknownPath         404
 ├── MethodNotAllowed    405
+├── RequestTimeout      408 the head or the body did not come in time
 ├── BodyTooLarge        413
 ├── UnsupportedMedia    415 content type or encoding not taken
 ├── OverBudget          429 the caller's own budget is spent
+├── TooManyFromAddress  429 as many connections of one address are open as may be
 ├── HeadersTooLarge     431 the request line and headers are longer than a server reads
 ├── NotFinite           500 a result holds NaN or Infinity, which JSON cannot say
 ├── NotSupported        501 the protocol has it, we do not
@@ -73,6 +75,10 @@ class NotFinite(ServiceError):
     """A result holds NaN or Infinity, which JSON cannot say."""
 
 
+class RequestTimeout(ServiceError):
+    """The request's head or body did not come in time."""
+
+
 class BodyTooLarge(ServiceError):
     """The body, inflated or not, is over its limit."""
 
@@ -97,6 +103,10 @@ class Draining(ServiceError):
 
 class TooManyConnections(ServiceError):
     """As many connections are open as may be."""
+
+
+class TooManyFromAddress(ServiceError):
+    """As many connections of one address are open as may be."""
 
 
 class NotSupported(ServiceError):

@@ -21,9 +21,11 @@ from service.errors import (
     NotFollowed,
     NotSupported,
     OverBudget,
+    RequestTimeout,
     ServiceError,
     StoreUnavailable,
     TooManyConnections,
+    TooManyFromAddress,
     Unauthorized,
     UnknownPath,
     UnsupportedMedia,
@@ -54,10 +56,12 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         models.UnknownModel: (404, "unknown_model"),
         models.UnknownVersion: (404, "unknown_version"),
         MethodNotAllowed: (405, "method_not_allowed"),
+        RequestTimeout: (408, "request_timeout"),
         BodyTooLarge: (413, "body_too_large"),
         batching.TooManyRows: (413, "too_many_rows"),
         UnsupportedMedia: (415, "unsupported_media"),
         OverBudget: (429, "over_budget"),
+        TooManyFromAddress: (429, "too_many_from_address"),
         HeadersTooLarge: (431, "headers_too_large"),
         models.InferenceError: (500, "model_failed"),
         batching.RowsMismatch: (500, "model_failed"),
@@ -108,6 +112,8 @@ def _headers(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ..
             return ((b"www-authenticate", b'Bearer realm="tureen"'),)
         case OverBudget(retry_after_s=float(seconds)):
             return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
+        case TooManyFromAddress():
+            return ((b"retry-after", b"1"),)
         case batching.Refused():
             return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
         case _:

@@ -16,6 +16,7 @@ from batching import Answer
 from service.account import Account
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
+from service.guard.limited import Limited
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
 from service.request import Headers, Request
@@ -34,12 +35,14 @@ CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"applic
 
 
 class Inference:
-    """Answers inference requests with ``engine``, within ``limits``, and tells ``account`` of each."""
+    """Answers inference requests with ``engine``, within ``limits``, and tells ``account`` of each; ``limited`` counts what goes
+    over a limit."""
 
-    def __init__(self, engine: Engine, limits: Limits, account: Account) -> None:
+    def __init__(self, engine: Engine, limits: Limits, account: Account, limited: Limited) -> None:
         self.engine = engine
         self.limits = limits
         self.account = account
+        self.limited = limited
 
     async def answer(self, request: Request) -> Response:
         """The response to one request. Raises CancelledError alone."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from service import logs
 from service.engine import Engine
+from service.guard.limited import Limited
 from service.metrics import families
 from service.metrics.cells import Cells
 from service.metrics.exposition import Exposition
@@ -18,12 +19,14 @@ from service.protocol.infer import Encoded
 
 
 class Exporter:
-    """Counts and publishes what a worker knows, and writes what all of them have. ``meter`` is who is told of requests."""
+    """Counts and publishes what a worker knows, and writes what all of them have. ``meter`` is who is told of requests,
+    ``limited`` of what goes over a limit."""
 
     def __init__(self, place: Place, engine: Engine, server: str) -> None:
         cells = place.cells or Cells.create(len(place.board))
         region = cells.region(place.slot)
         self.meter = Meter(region, engine.registry.knows)
+        self.limited = Limited(region)
         self._engine = engine
         self._probe = Probe(engine, region, place.slot, _logged)
         self._exposition = Exposition(place.board, cells, place.slot, server)
