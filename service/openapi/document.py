@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from service.openapi import answers, errors, headers, paths
-from service.openapi.facts import Offer, Route
+from service.openapi import answers, errors, headers, paths, security
+from service.openapi.facts import ANYBODY, Asked, Offer, Route
 from service.openapi.inference import JSON, OCTETS, RAW, Exchange
 from service.openapi.operations import OPERATIONS, TAGS, Answer, Operation
 from service.openapi.schema import BINARY, TEXT, Json, ref, said
@@ -23,16 +23,16 @@ Every error, on every path, is the JSON `{"error", "code", "request_id"}`, with 
 """
 
 
-def document(routes: Iterable[Route], offers: Sequence[Offer], version: str) -> dict[str, Any]:
+def document(routes: Iterable[Route], offers: Sequence[Offer], version: str, asked: Asked = ANYBODY) -> dict[str, Any]:
     """OpenAPI 3.1 of an app with those routes, while those versions of models answer; ``version`` is the server's own."""
-    return _Draft(offers, version).of(paths.sorted_routes(routes))
+    return _Draft(offers, version, asked).of(paths.sorted_routes(routes))
 
 
 class _Draft:
     """One document while it is put together."""
 
-    def __init__(self, offers: Sequence[Offer], version: str) -> None:
-        self.offers, self.version = offers, version
+    def __init__(self, offers: Sequence[Offer], version: str, asked: Asked) -> None:
+        self.offers, self.version, self.asked = offers, version, asked
         self.names = paths.Names()
         self.paths: dict[str, Json] = {}
         self.schemas: dict[str, Json] = {**errors.schemas(), **answers.SCHEMAS}
@@ -61,6 +61,7 @@ class _Draft:
                 "responses": errors.responses(),
                 "parameters": {**headers.REQUEST, **self._path_parameters()},
                 "headers": headers.components(),
+                **security.components(self.asked),
             },
         }
 
@@ -74,10 +75,11 @@ class _Draft:
         parameters = [self._variable(name, kind, described) for name, kind in paths.variables(route.rule).items()]
         name = self.names.of(method, path)
         if described is None:
-            item[method] = self._plain(route, method, name, parameters)
+            made = self._plain(route, method, name, parameters)
         else:
             self.tags.setdefault(described.tag, TAGS.get(described.tag, ""))
-            item[method] = _operation(described, name, parameters)
+            made = _operation(described, name, parameters)
+        item[method] = security.guarded(made, route.need, self.asked)
 
     def _variable(self, name: str, converter: str, described: Operation | None) -> Json:
         if described is None:
@@ -150,7 +152,7 @@ class _Draft:
             made |= {"tags": [tag], "summary": f"Ask {offer.model}, {which}", "description": _tensors(offer)}
             made["requestBody"] = self._typed_request(exchange, stem)
             self._type_answer(made, described, exchange, stem)
-            item[method] = made
+            item[method] = security.guarded(made, route.need, self.asked)
 
     def _typed_request(self, exchange: Exchange, stem: str) -> Json:
         content: dict[str, Json] = {}

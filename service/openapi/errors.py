@@ -7,7 +7,7 @@ from functools import cache
 from http import HTTPStatus
 
 from service.failures import TABLE
-from service.openapi.headers import RESPONSE, header_refs
+from service.openapi.headers import RESPONSE, header_refs, perhaps
 from service.openapi.schema import TEXT, Json, array, record, ref, said
 
 #: A defect of ours has no class of its own in the table.
@@ -111,4 +111,8 @@ def _response(status: int) -> Json:
         for code, words in codes()[status].items()
     }
     body: Json = {"schema": content(status), "examples": examples}
-    return {"description": described(status), "headers": header_refs(wanted), "content": {"application/json": body}}
+    return {
+        "description": described(status),
+        "headers": header_refs(wanted) | perhaps(status),
+        "content": {"application/json": body},
+    }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.signature import Signature
+from service.guard.principal import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule of the app. ``rule`` is as Werkzeug writes it, ``endpoint`` as Quart does, ``words`` its handler's docstring;
-    ``ours``: it is Tureen's own, not the user's."""
+    ``ours``: it is Tureen's own, not the user's. ``need``: the scope that a caller has to have, None where anybody may come."""
 
     rule: str
     endpoint: str
@@ -18,6 +19,7 @@ class Route:
     words: str = ""
     ours: bool = True
     websocket: bool = False
+    need: Scope | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +31,15 @@ class Offer:
     signature: Signature
     newest: bool = True
     labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of callers: ``credential``: who they are; ``budget``: that they come no more often than they may."""
+
+    credential: bool = False
+    budget: bool = False
+
+
+#: Nothing.
+ANYBODY = Asked()

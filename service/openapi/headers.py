@@ -10,11 +10,12 @@ from service.openapi.schema import COUNT, TEXT, VERSION, Json
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of an answer; errors of these ``statuses`` have it always."""
+    """A header of an answer; errors of these ``statuses`` have it always, those of ``perhaps`` where there is something to say."""
 
     schema: Json
     description: str
     statuses: tuple[int, ...] = ()
+    perhaps: tuple[int, ...] = ()
     required: bool = True
 
 
@@ -27,8 +28,9 @@ RESPONSE: Mapping[str, Header] = {
     "X-Explain": Header(
         TEXT, "Why the batch closed, its rows, and how long this request waited: where the request asked for it.", required=False
     ),
-    "Retry-After": Header(COUNT, "Seconds after which a new try may have better luck.", (503,)),
+    "Retry-After": Header(COUNT, "Seconds after which a new try may have better luck.", (503,), (429,)),
     "Allow": Header(TEXT, "The methods that the path takes.", (405,)),
+    "WWW-Authenticate": Header(TEXT, "How to say who calls.", (401,)),
     "ETag": Header(TEXT, "Changes when the content does."),
 }
 
@@ -64,6 +66,12 @@ REQUEST: Mapping[str, Json] = {
 def header_refs(names: Iterable[str]) -> Json:
     """An answer's headers, by name."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def perhaps(status: int) -> Json:
+    """The headers that errors of a status may have, and need not."""
+    found = {name: header for name, header in RESPONSE.items() if status in header.perhaps}
+    return {name: {"description": header.description, "schema": header.schema} for name, header in found.items()}
 
 
 def parameter_refs(names: Iterable[str]) -> list[Json]:

@@ -27,7 +27,7 @@ TAGS: Mapping[str, str] = {
 }
 
 #: The errors that every inference may end in.
-_INFERENCE_ERRORS = (400, 404, 413, 415, 500, 501, 503, 504)
+_INFERENCE_ERRORS = (400, 404, 408, 413, 415, 500, 501, 503, 504)
 _INFERENCE_HEADERS = ("X-Request-Timeout-Ms", "X-Explain")
 _TOLD = ("X-Model-Version", "Server-Timing", "X-Explain")
 
@@ -124,14 +124,14 @@ OPERATIONS: Mapping[str, Operation] = {
         REPOSITORY,
         "Every model and version with its state, and why where it does not answer",
         _gives("Index"),
-        (400, 413, 500),
+        (400, 408, 413, 500),
         request=ref("IndexRequest"),
     ),
     "repository.load": Operation(
         REPOSITORY,
         "Load a model, or load it again",
         _gives("Nothing", "It answers."),
-        (400, 404, 413, 500, 503),
+        (400, 404, 408, 413, 500, 503),
         "The old serves until the new is warm.",
         ref("LoadRequest"),
         guide=False,
@@ -140,7 +140,7 @@ OPERATIONS: Mapping[str, Operation] = {
         REPOSITORY,
         "Take a model out of service",
         _gives("Nothing", "It answers no more."),
-        (400, 404, 413, 500, 503),
+        (400, 404, 408, 413, 500, 503),
         "What it has taken is answered first.",
         ref("UnloadRequest"),
         guide=False,

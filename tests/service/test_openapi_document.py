@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from service import create_app
 from service.blueprints.documentation import routes_of
 from service.config import Config
 from service.failures import TABLE
+from service.guard.principal import Scope
 from service.openapi.document import document
-from service.openapi.facts import Offer, Route
+from service.openapi.facts import Asked, Offer, Route
 from service.openapi.operations import OPERATIONS
 
 
@@ -50,6 +52,8 @@ OFFERS: Mapping[str, list[Offer]] = {
 }
 
 
+#: A server that asks callers for everything it can.
+ALL = Asked(credential=True, budget=True)
 #: The routes that each model has for itself.
 ASKED = {endpoint for endpoint, operation in OPERATIONS.items() if operation.exchange is not None}
 
@@ -63,6 +67,10 @@ def operations(made: Any) -> Iterator[tuple[str, str, Any]]:
     for path, item in made["paths"].items():
         for method, operation in item.items():
             yield path, method, operation
+
+
+def needing(routes: list[Route], need: Scope) -> list[Route]:
+    return [replace(route, need=need) for route in routes]
 
 
 def resolved(made: Any, schema: Any) -> Draft202012Validator:
@@ -139,7 +147,7 @@ def test_a_model_has_paths_for_itself_its_versions_and_its_labels_each_typed_by_
 
 
 def test_every_error_of_the_table_is_in_the_document_under_its_status(app: Quart) -> None:
-    made: Any = document(routes_of(app), [], "1")
+    made: Any = document(needing(routes_of(app), Scope.INFER), [], "1", ALL)
     told = {
         (status, code)
         for response in made["components"]["responses"].values()
@@ -153,7 +161,32 @@ def test_every_error_of_the_table_is_in_the_document_under_its_status(app: Quart
         assert f"| {status} | `{code}` | " in made["info"]["description"]
     used = {status for *_, operation in operations(made) for status in operation["responses"]}
     # 405 is of methods that have no operation, 431 of heads that never reach the app.
-    assert {str(status) for status, _ in told} - used == {"405", "408", "431"}
+    assert {str(status) for status, _ in told} - used == {"405", "431"}
+
+
+def test_a_server_that_asks_nobody_has_no_word_of_credentials(app: Quart) -> None:
+    made: Any = document(needing(routes_of(app), Scope.ADMIN), OFFERS["scalars"], "1")
+    assert "securitySchemes" not in made["components"]
+    for *_, operation in operations(made):
+        assert "security" not in operation
+        assert not {"401", "403", "429"} & set(operation["responses"])
+
+
+@pytest.mark.parametrize("need", Scope)
+def test_an_operation_names_the_scope_that_it_asks_for_and_how_it_refuses(app: Quart, need: Scope) -> None:
+    made: Any = document(needing(routes_of(app), need), OFFERS["scalars"], "1", ALL)
+    for *_, operation in operations(made):
+        assert operation["security"] == [{"bearer": [need.value]}, {"key": [need.value]}]
+        assert {"401", "403", "429"} <= set(operation["responses"])
+        assert ("scope `" in operation.get("description", "")) == (need is not Scope.INFER)
+    OpenAPIV31SpecValidator(json.loads(json.dumps(made))).validate()
+
+
+def test_an_open_operation_asks_for_nothing_and_may_be_over_a_budget_all_the_same(app: Quart) -> None:
+    made: Any = document(routes_of(app), OFFERS["scalars"], "1", ALL)
+    for *_, operation in operations(made):
+        assert operation["security"] == []
+        assert {"401", "403", "429"} & set(operation["responses"]) == {"429"}
 
 
 def test_the_order_in_which_routes_were_added_changes_nothing(app: Quart) -> None:
