@@ -61,7 +61,9 @@ HTTP_REQUESTS = Family(
 HTTP_DURATION = Family(
     "tureen_http_request_duration_seconds", "histogram", "How long all other requests took.", ("route",), SECONDS
 )
-LIMITED = Family("tureen_limited", "counter", "Requests and connections that went over a limit, by its key in [limits].", ("limit",))
+LIMITED = Family(
+    "tureen_limited", "counter", "Requests and connections that went over a limit, by its key in [limits].", ("limit",)
+)
 
 BATCHES = Family("tureen_batches", "counter", "Calls of the model, by why their batch closed.", (*_VERSION, "reason"))
 REFUSED = Family("tureen_refused", "counter", "Entries refused at the batcher's door.", _VERSION)
