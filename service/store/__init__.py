@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from service.store.audit import Asked, Entry
 from service.store.control import ControlStore, Snapshot, prepare
+from service.store.trail import Trail
 from service.store.wishes import Wanted, Wish
 
-__all__ = ["Asked", "ControlStore", "Entry", "Snapshot", "Wanted", "Wish", "prepare"]
+__all__ = ["Asked", "ControlStore", "Entry", "Snapshot", "Trail", "Wanted", "Wish", "prepare"]

@@ -90,6 +90,11 @@ class ControlStore:
             wishes.withdraw(connection, failed)
             audit.append(connection, entry)
 
+    def append(self, entry: Entry) -> None:
+        """Writes a line of the audit that goes with no other change. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            audit.append(connection, entry)
+
     def audit(self, limit: int = 100) -> tuple[Entry, ...]:
         """The audit's last lines, the newest first. Raises StoreUnavailable."""
         with opened(self.path, "rw") as connection:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -21,7 +21,7 @@ from service.engine import Engine
 from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
 from service.processes.board import Line, Phase
 from service.processes.place import Place
-from service.store import Asked, ControlStore, Entry, Snapshot, Wanted, Wish, prepare
+from service.store import Asked, ControlStore, Entry, Snapshot, Trail, Wanted, Wish, prepare
 from service.store.reconcile import (
     Failure,
     Fate,
@@ -63,6 +63,7 @@ class Follower:
         self._patience_s = patience_s
         self._store = ControlStore(place.state) if place.state is not None else None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
+        self.trail = Trail(self._store, self._threads)
         self._following = asyncio.Lock()
         self._seen: Snapshot | None = None
         self._have: dict[str, int] = {}
@@ -141,7 +142,8 @@ class Follower:
             self._require_alone()
             await self._engine.load(model, config)
             return
-        await self._engine.look(model, config)
+        with self._told(asked, "load", model):
+            await self._engine.look(model, config)
         await self._change(self._store, model, Wanted.LOADED, config, asked)
 
     async def unload(self, model: str, asked: Asked) -> None:
@@ -150,7 +152,8 @@ class Follower:
             self._require_alone()
             await self._engine.unload(model)
             return
-        self._engine.registry.require(model)
+        with self._told(asked, "unload", model):
+            self._engine.registry.require(model)
         await self._change(self._store, model, Wanted.UNLOADED, None, asked)
 
     def behind(self, model: str) -> list[Standing]:
@@ -174,6 +177,15 @@ class Follower:
                 "start the server with a [store] state_dir that it can write to, or with one worker"
             )
 
+    @contextlib.contextmanager
+    def _told(self, asked: Asked, action: str, model: str) -> Iterator[None]:
+        """What fails within, before anything is wanted, is told to the audit."""
+        try:
+            yield
+        except ModelError as error:
+            self.trail.failed(asked, action, model, str(error))
+            raise
+
     async def _change(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
         task = asyncio.get_running_loop().create_task(self._carry_out(store, model, wanted, config, asked))
         self._changes.add(task)
@@ -192,8 +204,8 @@ class Follower:
 
     async def _carry_out(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
         action = "load" if wanted is Wanted.LOADED else "unload"
-        detail = {"request_id": asked.request_id} | ({} if config is None else {"config": config})
-        entry = Entry(asked.actor, action, model, "asked", detail)
+        detail = {} if config is None else {"config": config}
+        entry = Entry(asked.actor, action, model, "asked", detail, source=asked.source, request_id=asked.request_id)
         wish = await self._threaded(lambda: store.wish(model, wanted, config, entry))
         begun = time.monotonic()
         with contextlib.suppress(StoreUnavailable):
@@ -204,7 +216,7 @@ class Follower:
         decided = fate(standings)
         others = [its for its in standings if its.state is not State.DONE]
         outcome = {Fate.SETTLED: "done", Fate.WITHDRAWN: "failed", Fate.PARTLY: "not followed"}[decided]
-        entry = replace(entry, outcome=outcome, at=time.time(), detail={"request_id": asked.request_id} | reasons(others))
+        entry = replace(entry, outcome=outcome, at=time.time(), detail=reasons(others))
         try:
             await self._threaded(lambda: (store.withdraw if decided is Fate.WITHDRAWN else store.settle)(wish, entry))
         except StoreUnavailable as error:  # the wish itself is kept: a worker that starts tries it as these have

@@ -50,7 +50,21 @@ CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit BEGIN
 END;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MODELS,)
+_AUDIT_CHAIN: Final = """
+ALTER TABLE audit ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE audit ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
+
+-- The SHA-256 over the line before and this one; lines from before this step have none, and the first one after them holds them.
+ALTER TABLE audit ADD COLUMN hash BLOB;
+
+-- INSERT OR REPLACE deletes without asking the trigger that forbids it.
+CREATE TRIGGER audit_is_appended_to BEFORE INSERT ON audit
+WHEN NEW.hash IS NULL OR EXISTS (SELECT 1 FROM audit WHERE number >= NEW.number) BEGIN
+    SELECT RAISE(ABORT, 'the audit is only ever appended to');
+END;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

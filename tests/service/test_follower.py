@@ -145,13 +145,16 @@ async def test_a_load_that_fails_everywhere_is_taken_back_and_the_old_serves_on(
     assert (await other.ask("GET", "/v2/models/m/ready"))[0] == 200
 
 
-async def test_what_is_refused_at_once_is_not_written_down(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
+async def test_what_fails_at_once_changes_nothing_and_is_in_the_audit(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
     one, _ = pair
     assert (await one.ask("POST", "/v2/repository/models/n/load"))[1]["code"] == "unknown_model"
     assert (await one.ask("POST", "/v2/repository/models/n/unload"))[1]["code"] == "unknown_model"
     assert (await one.ask("POST", LOAD, {"parameters": {"config": "{"}}))[1]["code"] == "load_failed"
     assert (await one.ask("POST", LOAD, {"parameters": {"config": " " * 2**21}}))[1]["code"] == "load_failed"
-    assert ControlStore(kitchen.database.parent).audit() == ()
+    store = ControlStore(kitchen.database.parent)
+    await until(lambda: len(store.audit()) == 4)
+    told = sorted((entry.action, entry.target, entry.outcome) for entry in store.audit())
+    assert told == [("load", "m", "failed"), ("load", "m", "failed"), ("load", "n", "failed"), ("unload", "n", "failed")]
 
 
 async def test_who_could_not_follow_is_named_and_the_wish_stays(kitchen: Kitchen, tmp_path: Path) -> None:
