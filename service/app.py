@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import quart_cors
 from quart import Quart
 
 from models.registry import Registry
@@ -20,6 +19,7 @@ from models.repository import Repository
 from service.account import Account
 from service.blueprints import BLUEPRINTS
 from service.blueprints.accounts import keep_accounts
+from service.blueprints.browsers import answer_browsers
 from service.blueprints.faults import answer_faults
 from service.bounds import keep_bounds
 from service.config import Config
@@ -61,8 +61,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     answer_faults(app)
     keep_bounds(app)
     keep_accounts(app, account)
-    if config.cors.allow_origins:
-        quart_cors.cors(app, allow_origin=list(config.cors.allow_origins))
+    answer_browsers(app, config.cors.allow_origins)
     blueprints = [blueprint.name for blueprint in BLUEPRINTS]
     ours = request_hooks(app, blueprints)
     probes = Probes(service.ailments, account)
