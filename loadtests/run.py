@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def serving(command: Sequence[str], url: str) -> Iterator[None]:
+def serving(command: Sequence[str], url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The command's server, from ready until stopped as an operator would. Raises StartFailed."""
     with subprocess.Popen(command) as server:
         try:
             wait_ready(server, url)
-            yield
+            yield server
         finally:
             server.send_signal(signal.SIGTERM)
             try:
