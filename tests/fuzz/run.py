@@ -1,0 +1,149 @@
+"""Fuzzes every parser by coverage: python -m tests.fuzz.run [TARGET ...] [--inputs N] [--jobs J]
+
+Without a target all of them share the N inputs, each as many as its cost allows. What breaks a rule is shrunk and kept in the corpus,
+where the ordinary test run replays it, as are inputs that end as none of the corpus did. Exit status 1 where something broke.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Final
+
+from tests.fuzz.shrinking import shrink
+from tests.fuzz.target import Target, judge
+from tests.fuzz.targets import TARGETS
+
+#: Inputs that end in new ways are kept up to so many a run, and up to this length (bytes).
+MOST_KEPT: Final = 8
+LONGEST_KEPT: Final = 4096
+#: A share of the inputs that no target gets less than.
+LEAST: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of one target. ``broken``: the kept inputs; ``told``: what they break; ``status``: libFuzzer's, 0 if it ended well."""
+
+    target: str
+    inputs: int
+    seconds: float
+    kept: int
+    broken: list[bytes]
+    told: str
+    status: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether no rule was broken, and no input ended the process."""
+        return not self.broken and self.status == 0
+
+    def __str__(self) -> str:
+        rate = self.inputs / max(self.seconds, 1e-9)
+        return f"{self.target:20} {self.inputs:9,} {self.seconds:8.1f} {rate:9,.0f} {self.kept:5} {len(self.broken):6} {self.status:6}"
+
+
+def fuzz(target: Target, inputs: int) -> Report:
+    """So many inputs in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        command = [sys.executable, "-m", "tests.fuzz.driven", target.name, str(inputs), str(folder)]
+        begun = monotonic()
+        with (folder / "log").open("wb") as log:
+            ended = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+        seconds = monotonic() - begun
+        counted = folder / "counted"
+        done = int(counted.read_text()) if counted.exists() else 0
+        artifacts = [file for kind in ("crash-*", "timeout-*", "oom-*", "leak-*") for file in folder.glob(kind)]
+        found = [file.read_bytes() for file in [*sorted((folder / "broken").glob("*")), *artifacts]]
+        told = (folder / "told").read_text() if (folder / "told").exists() else ""
+        if ended.returncode or not done:
+            told += (folder / "log").read_text(errors="replace")[-3000:]
+        broken = [_keep(target, _least(target, data), "broken") for data in found]
+        kept = _keep_new(target, [file.read_bytes() for file in (folder / "corpus").glob("*")])
+        return Report(target.name, done, seconds, kept, broken, told, ended.returncode)
+
+
+def _least(target: Target, data: bytes) -> bytes:
+    kind = _ended(target, data)
+    return shrink(data, lambda less: _ended(target, less) == kind, 300)
+
+
+def _ended(target: Target, data: bytes) -> str:
+    try:
+        return judge(target, data)
+    except Exception as error:
+        return f"broken by {type(error).__name__}"
+
+
+def _keep_new(target: Target, found: list[bytes]) -> int:
+    """Keeps what ends as nothing kept does, shrunk; the number of such."""
+    known = {_ended(target, data) for data in target.kept()}
+    kept = 0
+    for data in sorted(found, key=len):
+        outcome = _ended(target, data)
+        if outcome not in known and len(data) <= LONGEST_KEPT and kept < MOST_KEPT:
+            known.add(outcome)
+            _keep(target, shrink(data, lambda less, outcome=outcome: _ended(target, less) == outcome, 200))  # type: ignore[misc]
+            kept += 1
+    return kept
+
+
+def _keep(target: Target, data: bytes, kind: str = "new") -> bytes:
+    target.corpus.mkdir(parents=True, exist_ok=True)
+    (target.corpus / f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
+    return data
+
+
+def shares(targets: list[Target], inputs: int) -> dict[str, int]:
+    """How many of the inputs each target gets: the more, the less one of its own costs."""
+    costs = {target.name: _cost(target) for target in targets}
+    whole = sum(1 / cost for cost in costs.values())
+    return {name: round(inputs * max(LEAST, 1 / cost / whole)) + 1 for name, cost in costs.items()}
+
+
+def _cost(target: Target) -> float:
+    """Seconds that one input takes, and what libFuzzer takes itself."""
+    inputs = target.kept()[:50]
+    for data in inputs[:1]:
+        _ended(target, data)  # what is made at first use
+    begun = perf_counter()
+    for data in inputs:
+        _ended(target, data)
+    return 3e-5 + (perf_counter() - begun) / max(1, len(inputs))
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="in all (default: 1,000,000)")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at once (default: 1)")
+    told = parser.parse_args(arguments)
+    if unknown := set(told.targets) - set(TARGETS):
+        parser.error(f"there is no target {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+    targets = [TARGETS[name] for name in told.targets or TARGETS]
+    wanted = shares(targets, told.inputs)
+    print(f"{'target':20} {'inputs':>9} {'seconds':>8} {'a second':>9} {'new':>5} {'broken':>6} {'status':>6}", flush=True)
+    reports = []
+    os.nice(10)
+    with ThreadPoolExecutor(told.jobs) as pool:
+        for report in pool.map(lambda target: fuzz(target, wanted[target.name]), targets):
+            print(report, flush=True)
+            if not report.ok:
+                print(report.told, flush=True)
+            reports.append(report)
+    print(f"{sum(report.inputs for report in reports):,} inputs, {sum(len(report.broken) for report in reports)} broken")
+    return 0 if all(report.ok for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

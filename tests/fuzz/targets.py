@@ -1,0 +1,11 @@
+"""Every parser of ours that reads what others write, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from tests.fuzz import bodies
+from tests.fuzz.target import Target
+
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (*bodies.TARGETS,)})
