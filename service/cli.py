@@ -66,7 +66,7 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 
     from service import logs
     from service.connections.hypercorn_settings import hypercorn_settings
-    from service.processes.listening import listen
+    from service.processes.listening import doors
     from service.processes.state_directory import state_directory
     from service.processes.supervisor import Supervisor
     from service.store import prepare
@@ -79,12 +79,12 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 
     config = resolve()
     logs.start(config.log, None)
-    listening = listen(config.bind)
+    sockets = doors(config.bind, config.admin.bind)
     with state_directory(config.store.state_dir) as state:
         if state is not None:
             with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
                 prepare(state)
-        supervisor = Supervisor(config, listening, state, resolve=resolve, refuse=_complain, begun=begun, first=first)
+        supervisor = Supervisor(config, sockets, state, resolve=resolve, refuse=_complain, begun=begun, first=first)
         return asyncio.run(supervisor.run())
 
 

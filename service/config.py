@@ -69,11 +69,16 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> Config:
-        if not self.bind.loopback and not self.insecure:
-            raise ValueError(
-                f"other machines reach {self.bind} and nothing asks who they are; bind to 127.0.0.1:{self.bind.port}, "
-                "or give --insecure if something in front of the server asks"
-            )
+        admin = self.admin.bind
+        if admin is not None and admin.port and admin.port == self.bind.port:
+            raise _Address("admin.bind", f"{admin} has the port of bind, and requests are told apart by it; give another port")
+        for key, bind in (("bind", self.bind), ("admin.bind", admin)):
+            if bind is not None and not (bind.loopback or self.auth.enabled or self.insecure):
+                raise _Address(
+                    key,
+                    f"other machines reach {bind} and nothing asks who they are; bind to 127.0.0.1:{bind.port}, "
+                    "set api_keys = true under [auth], or give --insecure if something in front of the server asks",
+                )
         return self
 
     @classmethod
@@ -103,6 +108,14 @@ class Config(Section):
             if not problems:
                 return config
         raise ConfigError("; ".join(map(str, problems)), *problems)
+
+
+class _Address(ValueError):
+    """What is wrong with the address of a key, by all that the configuration says."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +207,9 @@ def _wrong(detail: ErrorDetails, values: Mapping[str, _Given]) -> Problem:
     reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
     location = [str(part) for part in detail["loc"]]
     if not location:
-        # Only the rule that looks at the whole configuration has no place in it, and it is about the address.
-        return Problem(values["bind"].name if "bind" in values else "bind", reason)
+        # Only the rule that looks at the whole configuration has no place in it, and it is about an address.
+        key = getattr(detail["ctx"]["error"], "key", "bind")
+        return Problem(values[key].name if key in values else key, reason)
     key = location[0] if location[0] in values else ".".join(location[:2])
     given = values[key]
     got = repr(given.value) if isinstance(given.value, str | int | float | list) else type(given.value).__name__

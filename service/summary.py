@@ -19,8 +19,8 @@ class Standing:
     failed: Sequence[IndexEntry]
 
 
-def summary(standing: Standing, address: str, server: str, seconds: float, workers: int = 1) -> str:
-    """The start-up summary: models, versions, tensors, batching, address, and a curl line that works when pasted."""
+def summary(standing: Standing, address: str, server: str, seconds: float, workers: int = 1, admin: str | None = None) -> str:
+    """The start-up summary: models, versions, tensors, batching, addresses, and a curl line that works when pasted."""
     lines = [""]
     lines += _table([("model", "version", "platform", "inputs", "outputs", "batching"), *map(_row, standing.served)])
     for served in standing.served:
@@ -31,6 +31,8 @@ def summary(standing: Standing, address: str, server: str, seconds: float, worke
         lines.append("  no model is served; `tureen check` says why, `tureen demo DIR` makes some")
     by = server if workers == 1 else f"{server}, {workers} workers"
     lines += ["", f"  Tureen serves {_count(standing.served)} on http://{address} ({by}), up in {seconds:.1f} s"]
+    if admin is not None:
+        lines.append(f"  Admin routes are on http://{admin} alone")
     shortest = sorted(standing.served, key=lambda served: (served.loaded.platform != "python", example.weight(served.signature)))
     for served in shortest:
         line = example.curl(address, served.model, served.signature)

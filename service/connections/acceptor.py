@@ -89,7 +89,7 @@ class Acceptor(asyncio.AbstractServer):
         self._burst = 1  # to ask for one that is not there costs as much as to take one that is
         self._serving = False
         self._told_at = float("-inf")
-        self._line.connections = self.open = 0
+        self.open = 0  # of this socket's; the line has the worker's, whichever socket they came to
 
     # -- what asyncio's servers have ---------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class Acceptor(asyncio.AbstractServer):
 
     def _is_ours(self) -> bool:
         others = [line.connections for line in self._others if line.phase is Phase.SERVING]
-        ours, self._turn = decide(self._turn, self._loop.time(), self.open, others)
+        ours, self._turn = decide(self._turn, self._loop.time(), self._line.connections, others)
         return ours
 
     def _accept(self, listening: socket.socket) -> bool:
@@ -199,7 +199,7 @@ class Acceptor(asyncio.AbstractServer):
             return True
         connection.gone = self._gone
         self.open += 1
-        self._line.connections = self.open
+        self._line.connections += 1
         try:
             self._connect(connection)
         except Exception as error:
@@ -218,7 +218,7 @@ class Acceptor(asyncio.AbstractServer):
 
     def _gone(self) -> None:
         self.open -= 1
-        self._line.connections = self.open
+        self._line.connections -= 1
 
 
 class Loop(uvloop.Loop):

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
@@ -69,10 +69,10 @@ class Server(Protocol):
         """Closes idle connections, and each other one after its answer."""
 
 
-def server_of(app: Quart, listening: socket.socket, *, patient: bool) -> Server:
-    """The server that the app's configuration wants, on that socket. ``patient``: starting may take as long as it takes."""
+def server_of(app: Quart, doors: Sequence[socket.socket], *, patient: bool) -> Server:
+    """The server that the app's configuration wants, on those sockets. ``patient``: starting may take as long as it takes."""
     kind = _Uvicorn if service_of(app).config.server == "uvicorn" else _Hypercorn
-    return kind(app, listening, patient)
+    return kind(app, doors, patient)
 
 
 class _Settings(HypercornConfig):
@@ -87,7 +87,7 @@ class _Settings(HypercornConfig):
 
 
 class _Hypercorn:
-    def __init__(self, app: Quart, listening: socket.socket, patient: bool) -> None:
+    def __init__(self, app: Quart, doors: Sequence[socket.socket], patient: bool) -> None:
         self._app = app
         self._service = service_of(app)
         config = self._service.config
@@ -95,7 +95,7 @@ class _Hypercorn:
         self._settings = _Settings()
         for name, value in hypercorn_settings().items():
             setattr(self._settings, name, value)
-        self._settings.bind = [f"fd://{listening.detach()}"]
+        self._settings.bind = [f"fd://{door.detach()}" for door in doors]
         self._settings.graceful_timeout = config.drain.timeout_s + TELLING_S
         self._settings.loglevel = config.log.level
         self._settings.errorlog = logging.getLogger("hypercorn.error")
@@ -124,10 +124,10 @@ class _UvicornServer(uvicorn.Server):
 
 
 class _Uvicorn:
-    def __init__(self, app: Quart, listening: socket.socket, patient: bool) -> None:
+    def __init__(self, app: Quart, doors: Sequence[socket.socket], patient: bool) -> None:
         self._app = app
         self._service = service_of(app)
-        self._listening = listening
+        self._doors = list(doors)
         self._server = _UvicornServer(
             uvicorn.Config(
                 app,
@@ -148,7 +148,7 @@ class _Uvicorn:
         )
 
     async def run(self) -> None:
-        await self._server.serve(sockets=[self._listening])
+        await self._server.serve(sockets=self._doors)
 
     def part(self) -> None:
         self._service.parting = True

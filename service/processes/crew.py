@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +32,13 @@ SPARE: Final = 8
 
 
 class Crew:
-    """``heard`` is told what a child says. ``first``: a process that has been spawned already, to be the first child."""
+    """``doors``: the socket that all may come to, and the admin address's where there is one. ``heard`` is told what a child says.
+    ``first``: a process that has been spawned already, to be the first child."""
 
     def __init__(
         self,
         workers: int,
-        listening: socket.socket,
+        doors: Sequence[socket.socket],
         state: Path | None,
         heard: Callable[[Child, Answer, str], None],
         *,
@@ -47,7 +48,7 @@ class Crew:
         lines = 2 * workers + SPARE
         self._board = Board.create(lines)
         self._cells = Cells.create(lines)
-        self._listening = listening
+        self._doors = doors
         self._state = state
         self._heard = heard
         self._begun = begun
@@ -71,13 +72,14 @@ class Crew:
         specification = Specification(
             config=config, slot=line.slot, slots=len(self._board), state=state, begun=self._begun, held=held
         )
-        child.introduce(specification, Descriptors(self._listening.fileno(), self._board.memory.fd, self._cells.fd))
+        listening, *admin = (door.fileno() for door in self._doors)
+        child.introduce(specification, Descriptors(listening, self._board.memory.fd, self._cells.fd, *admin))
         return child
 
     async def announce(self, child: Child) -> None:
         """Has the child say that the server is up."""
         for _ in range(1000):  # loaded it has; the server inside it begins to listen a moment later
-            if accepts(self._listening):
+            if all(map(accepts, self._doors)):
                 break
             await asyncio.sleep(0.005)
         child.tell(Word.ANNOUNCE)
@@ -125,10 +127,12 @@ class Crew:
         if any(child.serving.is_set() for child in children):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(hurry.wait(), delay_s)
-        turn_away(self._listening)
+        for door in self._doors:
+            turn_away(door)
         for child in children:
             child.tell(Word.STOP)
-        self._listening.close()
+        for door in self._doors:
+            door.close()
         in_time = await asyncio.gather(*map(_end, children))
         return [child for child, ended in zip(children, in_time, strict=True) if not ended or child.ended.result().code != 0]
 

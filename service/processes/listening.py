@@ -21,7 +21,24 @@ _NO_SYN: Final = b"".join(
 )
 
 
-def listen(bind: Bind) -> socket.socket:
+def doors(public: Bind, admin: Bind | None) -> tuple[socket.socket, ...]:
+    """The sockets of a server: where all may come, and where admins may, if that is elsewhere. Raises ConfigError."""
+    first = listen(public)
+    if admin is None:
+        return (first,)
+    try:
+        second = listen(admin, "another [admin] bind")
+    except ConfigError:
+        first.close()
+        raise
+    if first.getsockname()[1] == second.getsockname()[1]:  # by chance, where the system has chosen one
+        first.close()
+        second.close()
+        raise ConfigError(f"[admin] bind: {admin} and {public} have one port; requests are told apart by it, so give another")
+    return first, second
+
+
+def listen(bind: Bind, mend: str = "another --bind") -> socket.socket:
     """A bound socket; who serves on it begins to listen. Raises ConfigError where the address cannot be had."""
     family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -30,7 +47,7 @@ def listen(bind: Bind) -> socket.socket:
         listening.bind((bind.host, bind.port))
     except OSError as error:
         listening.close()
-        raise ConfigError(f"cannot listen on {bind}: {error.strerror}; give another --bind") from error
+        raise ConfigError(f"cannot listen on {bind}: {error.strerror}; give {mend}") from error
     listening.setblocking(False)
     return listening
 

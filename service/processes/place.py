@@ -14,6 +14,8 @@ class Place:
     """The worker's slot, the board of all workers, the directory of what they keep together, None where nothing is kept, and the
     cells that they count in, as many regions as the board has lines.
 
+    ``admin_port``: of the address that admin routes have to themselves; None where they are at the one that all others are at.
+
     An app that runs without a supervisor is alone on a board of its own, and makes its own cells.
     """
 
@@ -21,3 +23,4 @@ class Place:
     board: Board = field(default_factory=lambda: Board.create(1))
     state: Path | None = None
     cells: Cells | None = None
+    admin_port: int | None = None

@@ -12,6 +12,9 @@ def settled(wanted: Config, now: Config, most: int) -> tuple[Config, list[str]]:
     if wanted.bind != now.bind:
         said.append(f"bind is still {now.bind}: the address changes only when the server is started again")
         kept["bind"] = now.bind
+    if wanted.admin != now.admin:
+        said.append("[admin] is as before: the address changes only when the server is started again")
+        kept["admin"] = now.admin
     if wanted.store != now.store:
         said.append("[store] is as before: it changes only when the server is started again")
         kept["store"] = now.store

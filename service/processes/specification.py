@@ -51,17 +51,19 @@ class Specification(BaseModel):
 
 
 class Descriptors(NamedTuple):
-    """The open files that a worker is given: the listening socket, the board's memory and the cells'."""
+    """The open files that a worker is given: the listening socket, the board's memory and the cells', and the socket of the admin
+    address, which is last because not every server has one."""
 
     listening: int
     board: int
     cells: int
+    admin: int | None = None
 
 
 def send(channel: socket.socket, specification: Specification, descriptors: Descriptors) -> None:
     """Tells a worker what it is to be. Raises OSError where it is gone already."""
     text = specification.model_dump_json().encode()
-    socket.send_fds(channel, [_LENGTH.pack(len(text))], descriptors)
+    socket.send_fds(channel, [_LENGTH.pack(len(text))], [one for one in descriptors if one is not None])
     channel.sendall(text)
 
 

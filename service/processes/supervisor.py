@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Supervisor:
     def __init__(
         self,
         config: Config,
-        listening: socket.socket,
+        doors: Sequence[socket.socket],
         state: Path | None,
         *,
         resolve: Callable[[], Config],
@@ -58,7 +58,7 @@ class Supervisor:
         first: Spawned | None = None,
     ) -> None:
         self._config = config
-        self._crew = Crew(config.workers, listening, state, self._heard, begun=begun, first=first)
+        self._crew = Crew(config.workers, doors, state, self._heard, begun=begun, first=first)
         self._resolve = resolve
         self._refuse = refuse
         self._slots: list[Slot] = []

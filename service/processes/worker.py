@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -124,7 +124,9 @@ class Worker:
         failed = [entry for entry in engine.registry.index() if entry.state is not State.READY]
         standing = Standing(engine.versions(), failed)
         seconds = time.monotonic() - self._specification.begun
-        print(summary(standing, self._address, config.server, seconds, config.workers), flush=True)
+        admin, port = config.admin.bind, self._service.place.admin_port
+        aside = None if admin is None or port is None else reachable(admin, port)
+        print(summary(standing, self._address, config.server, seconds, config.workers, aside), flush=True)
         self._channel.say(Answer.ANNOUNCED)
 
     # -- stopping --------------------------------------------------------------------------------------------------------
@@ -162,14 +164,15 @@ def main() -> None:
         sys.exit(1)
     specification, descriptors = told
     channel = Channel(pair)
-    listening = socket.socket(fileno=descriptors.listening)
+    doors = [socket.socket(fileno=one) for one in (descriptors.listening, descriptors.admin) if one is not None]
     board = Board.attach(descriptors.board, specification.slots)
     cells = Cells.attach(descriptors.cells, specification.slots)
     state = None if specification.state is None else Path(specification.state)
-    _serve(specification, channel, listening, Place(specification.slot, board, state, cells))
+    admin_port = None if descriptors.admin is None else int(doors[-1].getsockname()[1])
+    _serve(specification, channel, doors, Place(specification.slot, board, state, cells, admin_port))
 
 
-def _serve(specification: Specification, channel: Channel, listening: socket.socket, place: Place) -> None:
+def _serve(specification: Specification, channel: Channel, doors: Sequence[socket.socket], place: Place) -> None:
     from models.errors import LoadError
     from service import logs
     from service.app import create_app
@@ -177,7 +180,7 @@ def _serve(specification: Specification, channel: Channel, listening: socket.soc
     from service.context import service_of
 
     config = specification.config
-    address = reachable(config.bind, listening.getsockname()[1])
+    address = reachable(config.bind, doors[0].getsockname()[1])
     logs.start(config.log, place.slot)
     try:
         app = create_app(config, place)
@@ -185,7 +188,7 @@ def _serve(specification: Specification, channel: Channel, listening: socket.soc
         service = service_of(app)
         if specification.held:
             app.before_serving(_when_loaded(service))
-        server = server_of(app, listening, patient=specification.held)
+        server = server_of(app, doors, patient=specification.held)
     except (ConfigError, LoadError) as error:
         channel.say(Answer.REFUSED, json.dumps(in_lines(error)))
         sys.exit(REFUSED)
