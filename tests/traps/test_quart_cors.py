@@ -1,0 +1,231 @@
+"""What quart-cors does that a server must not: one rule for each, on servers as they are run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import quart_cors
+from quart import Quart
+
+from service.blueprints.browsers import READABLE, TAKEN
+from service.config import Config
+from service.errors import ConfigError
+from tests.e2e.kitchen import build
+from tests.e2e.served import HERE, Reply, Server, serving
+from tests.e2e.wire import wire
+
+SHOP, OTHER, EVIL = "https://shop.example", "http://localhost:3000", "https://evil.example"
+#: What is written like the shop's origin and is another.
+ALIKE = (
+    "https://shop.example.evil.example",
+    "https://shop.exampleevil.example",
+    "https://shopXexample",
+    "https://shop.example:8443",
+    "https://shop.example/",
+    "https://SHOP.example",
+    "http://shop.example",
+    "https://a.shop.example",
+    "null",
+    "*",
+    "",
+)
+PREDICT = "/v1/models/affine:predict"
+ROW = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("kitchen") / "repository")
+
+
+class Stalls:
+    """Servers by kind and whether origins are named, each started when first asked for."""
+
+    def __init__(self, kitchen: Path, cwd: Path, stack: ExitStack) -> None:
+        self._kitchen, self._cwd, self._stack = kitchen, cwd, stack
+        self._running: dict[tuple[str, bool], Server] = {}
+
+    def __call__(self, kind: str, named: bool) -> Server:
+        found = self._running.get((kind, named))
+        if found is None:
+            env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}"}
+            if named:
+                env["TUREEN_CORS__ALLOW_ORIGINS"] = f"{SHOP},{OTHER}"
+            made = serving(self._kitchen, "--app", "quart_app:extend", kind=kind, cwd=self._cwd, env=env)
+            found = self._running[kind, named] = self._stack.enter_context(made)
+        return found
+
+
+@pytest.fixture(scope="module")
+def stalls(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stalls]:
+    with ExitStack() as stack:
+        yield Stalls(kitchen, tmp_path_factory.mktemp("cwd"), stack)
+
+
+@pytest.fixture(scope="module", params=("hypercorn", "uvicorn"))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(stalls: Stalls, kind: str) -> Server:
+    """Two origins may read its answers."""
+    return stalls(kind, named=True)
+
+
+@pytest.fixture(scope="module")
+def closed(stalls: Stalls, kind: str) -> Server:
+    """As it is by default: none may."""
+    return stalls(kind, named=False)
+
+
+def preflight(server: Server, path: str, origin: str, method: str = "POST", headers: str = "authorization") -> Reply:
+    asked = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    return server.request("OPTIONS", path, None, asked)
+
+
+def handshake(server: Server, *origins: str, host: str | None = None, path: str = "/echo") -> Reply:
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host or server.address}", "Connection: Upgrade", "Upgrade: websocket"]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *(f"Origin: {one}" for one in origins)]
+    with wire(server) as connection:
+        connection.send("\r\n".join([*lines, "", ""]).encode())
+        return connection.reply()
+
+
+def listed(headers: Mapping[str, str], name: str) -> set[str]:
+    return {one.strip().lower() for one in headers.get(name, "").split(",") if one.strip()}
+
+
+def is_told(reply: Reply) -> bool:
+    """Whether a browser would let the page read it; that it never comes with every page's cookies, and is kept by origin."""
+    assert "access-control-allow-credentials" not in reply.headers
+    assert "origin" in listed(reply.headers, "vary")
+    return "access-control-allow-origin" in reply.headers
+
+
+# -- A pattern matches by its beginning ----------------------------------------------------------------------------------
+
+
+async def test_quart_cors_itself_takes_a_pattern_for_whatever_begins_like_it() -> None:
+    app = quart_cors.cors(Quart("trap"), allow_origin=re.compile(r"https://shop\.example"))
+    reply = await app.test_client().get("/", headers={"Origin": "https://shop.example.evil.example"})
+    assert reply.headers["access-control-allow-origin"] == "https://shop.example.evil.example"
+
+
+@pytest.mark.parametrize("origin", ["*", r"https://shop\.example", "https://*.shop.example", "https://.*", "null", f"{SHOP}/"])
+def test_no_pattern_and_no_wildcard_can_be_configured(origin: str) -> None:
+    with pytest.raises(ConfigError, match="each origin is exact"):
+        Config.resolve(None, {"TUREEN_CORS__ALLOW_ORIGINS": origin}, {})
+
+
+@pytest.mark.parametrize("origin", ALIKE)
+def test_only_an_origin_that_is_named_letter_by_letter_may_read(server: Server, origin: str) -> None:
+    assert not is_told(server.post(PREDICT, ROW, {"Origin": origin}))
+    refused = preflight(server, PREDICT, origin)
+    assert not is_told(refused)
+    assert not {"access-control-allow-headers", "access-control-allow-methods"} & set(refused.headers)
+    assert handshake(server, origin).status == 403
+
+
+# -- The default origin is * ---------------------------------------------------------------------------------------------
+
+
+async def test_quart_cors_itself_lets_every_origin_read_by_default() -> None:
+    app = quart_cors.cors(Quart("trap"))
+    reply = await app.test_client().get("/", headers={"Origin": EVIL})
+    assert reply.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("path", ["/v2", "/openapi.json", "/docs", "/metrics", "/healthz", "/nothing"])
+def test_by_default_no_origin_may_read_anything(closed: Server, path: str) -> None:
+    for reply in (closed.get(path, {"Origin": EVIL}), preflight(closed, path, EVIL)):
+        assert not [name for name in reply.headers if name.startswith("access-control-")]
+    assert not [name for name in closed.post(PREDICT, ROW, {"Origin": EVIL}).headers if name.startswith("access-control-")]
+
+
+# -- What a named origin has -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", [SHOP, OTHER])
+def test_a_named_origin_reads_answers_and_the_headers_that_are_ours(server: Server, origin: str) -> None:
+    reply = server.post(PREDICT, ROW, {"Origin": origin})
+    assert reply.status == 200
+    assert is_told(reply)
+    assert reply.headers["access-control-allow-origin"] == origin
+    exposed = listed(reply.headers, "access-control-expose-headers")
+    assert exposed == {name.lower() for name in READABLE}
+    assert {"x-request-id", "x-model-version", "server-timing", "retry-after", "www-authenticate"} <= exposed
+    assert exposed >= {name for name in reply.headers if name.startswith("x-")}
+
+
+def test_a_preflight_is_answered_with_what_a_page_may_send_and_is_remembered(server: Server) -> None:
+    asked = ",".join(sorted(name.lower() for name in (*TAKEN, "X-Secret")))
+    reply = preflight(server, PREDICT, SHOP, headers=asked)
+    assert reply.status in (200, 204)
+    assert is_told(reply)
+    assert listed(reply.headers, "access-control-allow-headers") == {name.lower() for name in TAKEN}
+    assert {"post", "put", "patch", "delete"} <= listed(reply.headers, "access-control-allow-methods")
+    assert int(reply.headers["access-control-max-age"]) == 7200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", PREDICT, {"instances": [["a"]]}, 400),
+        ("POST", "/v1/models/nothing:predict", ROW, 404),
+        ("GET", "/v2/nothing", None, 404),
+        ("DELETE", "/v2/models/affine", None, 405),
+        ("GET", PREDICT, None, 405),
+        ("POST", "/v2/models/affine/infer", b"x", 415),
+    ],
+)
+def test_an_error_can_be_read_and_its_preflight_succeeds(server: Server, method: str, path: str, body: object, status: int) -> None:
+    more = {"Content-Encoding": "br"} if status == 415 else {}
+    assert preflight(server, path, SHOP, method).status in (200, 204)
+    reply = server.request(method, path, body, {"Origin": SHOP, **more})
+    assert reply.status == status
+    assert is_told(reply)
+    assert set(reply.json()) >= {"error", "code", "request_id"}
+
+
+# -- WebSockets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket_of_a_client_that_is_no_browser_opens_once_origins_are_named(server: Server) -> None:
+    assert handshake(server).status == 101
+
+
+@pytest.mark.parametrize("origin", [SHOP, OTHER])
+def test_a_websocket_of_a_named_origin_opens(server: Server, origin: str) -> None:
+    assert handshake(server, origin).status == 101
+
+
+def test_a_websocket_of_our_own_pages_opens_whether_origins_are_named_or_not(server: Server, closed: Server) -> None:
+    for each in (server, closed):
+        assert handshake(each, each.url).status == 101
+        assert handshake(each, "https://models.example", host="models.example").status == 101  # behind a proxy with TLS
+
+
+@pytest.mark.parametrize("path", ["/echo", "/nothing"])
+def test_a_websocket_of_a_foreign_page_is_refused_whether_origins_are_named_or_not(
+    server: Server, closed: Server, path: str
+) -> None:
+    for each in (server, closed):
+        refused = handshake(each, EVIL, path=path)
+        assert refused.status == 403
+        assert json.loads(refused.body)["code"] == "forbidden"
+        assert handshake(each, "null", path=path).status == 403
+
+
+def test_a_websocket_with_two_origins_is_refused(server: Server) -> None:
+    assert handshake(server, SHOP, EVIL).status == 403
+    assert handshake(server, EVIL, SHOP).status == 403
+
+
+def test_without_origins_named_a_client_that_is_no_browser_opens_a_websocket(closed: Server) -> None:
+    assert handshake(closed).status == 101
