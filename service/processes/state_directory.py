@@ -24,7 +24,7 @@ def state_directory(wanted: Path | None) -> Iterator[Path | None]:
         if wanted is None:
             found = temporary = Path(tempfile.mkdtemp(prefix="tureen-"))
         else:
-            wanted.mkdir(parents=True, exist_ok=True)
+            wanted.mkdir(0o700, parents=True, exist_ok=True)  # what is kept there is its owner's alone
             with tempfile.TemporaryFile(dir=wanted):
                 found = wanted.resolve()
     except OSError as error:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from service.store.audit import Asked, Entry
 from service.store.control import ControlStore, Snapshot, prepare
+from service.store.keys import KeyRefused
 from service.store.trail import Trail
 from service.store.wishes import Wanted, Wish
 
-__all__ = ["Asked", "ControlStore", "Entry", "Snapshot", "Trail", "Wanted", "Wish", "prepare"]
+__all__ = ["Asked", "ControlStore", "Entry", "KeyRefused", "Snapshot", "Trail", "Wanted", "Wish", "prepare"]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import ConfigError, StoreUnavailable
-from service.store import audit, wishes
+from service.guard.key import Key
+from service.store import audit, keys, wishes
 from service.store.audit import Entry
 from service.store.connection import DAMAGED, code, connect, opened, told, trouble
 from service.store.migrations import MIGRATIONS, migrate, transaction, version
@@ -24,11 +25,12 @@ FILE: Final = "control.db"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is wanted, all read at one moment. ``version`` is for the next look alone."""
+    """What is wanted, and which keys there are, all read at one moment. ``version`` is for the next look alone."""
 
     version: tuple[int, int]
     generation: int
     wishes: tuple[Wish, ...]
+    keys: tuple[Key, ...] = ()
 
 
 def prepare(state: Path) -> None:
@@ -39,7 +41,8 @@ def prepare(state: Path) -> None:
     """
     path = state / FILE
     try:
-        if path.exists() and path.stat().st_size:
+        _make_private(path)
+        if path.stat().st_size:
             _refuse_what_is_not_ours(path)
         with closing(connect(path, "rwc")) as connection:
             migrate(connection)
@@ -90,6 +93,34 @@ class ControlStore:
             wishes.withdraw(connection, failed)
             audit.append(connection, entry)
 
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, also those that are no good any more. Raises StoreUnavailable."""
+        with opened(self.path, "rw") as connection:
+            return keys.keys(connection)
+
+    def create_key(self, key: Key, entry: Entry) -> None:
+        """Writes a new key. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            keys.create(connection, key)
+            audit.append(connection, entry)
+
+    def rotate_key(self, number: str, made: tuple[str, bytes], overlap_s: float, entry: Entry) -> tuple[Key, Key]:
+        """Writes the successor of a key, with the ID and digest of ``made``, at the time of the entry; both keys as they are then.
+
+        Raises KeyRefused, StoreUnavailable.
+        """
+        with self._changing() as connection:
+            old, new = keys.rotate(connection, number, made, entry.at, overlap_s)
+            audit.append(connection, entry)
+            return old, new
+
+    def revoke_key(self, number: str, entry: Entry) -> Key:
+        """Ends a key at the time of the entry; the key as it is then. Raises KeyRefused, StoreUnavailable."""
+        with self._changing() as connection:
+            revoked = keys.revoke(connection, number, entry.at)
+            audit.append(connection, entry)
+            return revoked
+
     def append(self, entry: Entry) -> None:
         """Writes a line of the audit that goes with no other change. Raises StoreUnavailable."""
         with self._changing() as connection:
@@ -114,7 +145,7 @@ class ControlStore:
                     return None
                 reader.execute("BEGIN")
                 try:
-                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader))
+                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader), keys.keys(reader))
                 finally:
                     reader.execute("COMMIT")
         except BaseException:
@@ -146,6 +177,21 @@ class ControlStore:
             self._reader, self._inode = connect(self.path, "rw"), inode
             self._opened += 1
         return self._reader
+
+
+def _make_private(path: Path) -> None:
+    """Makes the file, for its owner alone, if it is not there; SQLite gives the files beside it the same mode and owner."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    try:
+        directory = path.parent.stat()
+        if os.geteuid() == 0 and directory.st_uid != 0:
+            # A command that root gives beside a server of another user must not lock the server out.
+            os.fchown(descriptor, directory.st_uid, directory.st_gid)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_what_is_not_ours(path: Path) -> None:

@@ -64,7 +64,32 @@ WHEN NEW.hash IS NULL OR EXISTS (SELECT 1 FROM audit WHERE number >= NEW.number)
 END;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN)
+_KEYS: Final = """
+-- `digest` is the SHA-256 of a key of 256 random bits; the key itself is nowhere.
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    scopes TEXT NOT NULL,
+    models TEXT,
+    budget TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL,
+    revoked REAL,
+    successor TEXT
+) STRICT;
+
+CREATE TRIGGER keys_stay BEFORE DELETE ON keys BEGIN
+    SELECT RAISE(ABORT, 'keys are revoked, not deleted');
+END;
+
+CREATE TRIGGER keys_stay_revoked BEFORE UPDATE ON keys
+WHEN OLD.revoked IS NOT NULL BEGIN
+    SELECT RAISE(ABORT, 'what is revoked stays so');
+END;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
