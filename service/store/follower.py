@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from models import ModelError, UnknownModel
 from service.engine import Engine
 from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
+from service.guard.keyring import Keyring
 from service.processes.board import Line, Phase
 from service.processes.place import Place
 from service.store import Asked, ControlStore, Entry, Snapshot, Trail, Wanted, Wish, prepare
@@ -37,6 +38,10 @@ from service.store.reconcile import (
     standing,
     steps,
 )
+from service.store.watch import Watch
+
+if TYPE_CHECKING:
+    from service.guard.tokens import Tokens
 
 log = logging.getLogger("tureen.follower")
 
@@ -56,12 +61,22 @@ _T = TypeVar("_T")
 class Follower:
     """One worker's part in it. Everything runs on the event loop; the store is read and written in threads of its own."""
 
-    def __init__(self, engine: Engine, place: Place, workers: int = 1, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        place: Place,
+        workers: int = 1,
+        patience_s: float = PATIENCE_S,
+        *,
+        keyring: Keyring | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._engine = engine
         self._place = place
         self._workers = min(workers, len(place.board))
         self._patience_s = patience_s
         self._store = ControlStore(place.state) if place.state is not None else None
+        self._watch = Watch(place.state, keyring, tokens)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
         self.trail = Trail(self._store, self._threads)
         self._following = asyncio.Lock()
@@ -88,6 +103,10 @@ class Follower:
             line.phase = Phase.STARTING
         self._tell_on()
 
+    async def learn(self) -> None:
+        """Knows whom to believe, and learns of each change until ``close``; to be awaited before anybody is answered."""
+        await self._watch.open()
+
     async def start(self) -> None:
         """Loads all that is wanted; the worker serves then, and follows the store until ``close``."""
         async with self._following:
@@ -108,6 +127,7 @@ class Follower:
 
     async def close(self) -> None:
         """Follows no more."""
+        await self._watch.close()
         if self._teller is not None:
             self._teller.cancel()
         self.line.ready = False
