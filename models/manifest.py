@@ -80,6 +80,18 @@ class Warmup(_Section):
     calls: int = Field(default=3, ge=0, le=1000)
 
 
+Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+
+class Limits(_Section):
+    """What one caller may ask of the model, a second and at once; without a burst it is one second's worth, and at least 1."""
+
+    requests_per_s: Rate | None = None
+    requests_burst: Positive | None = None
+    rows_per_s: Rate | None = None
+    rows_burst: Positive | None = None
+
+
 class Manifest(_Section):
     """What ``model.toml`` says, with the defaults for what it does not."""
 
@@ -88,6 +100,7 @@ class Manifest(_Section):
     cache: Cache = Cache()
     runtime: RuntimeSettings = RuntimeSettings()
     warmup: Warmup = Warmup()
+    limits: Limits = Limits()
 
     @classmethod
     def parse(cls, text: str, *, model: str) -> Manifest:

@@ -24,7 +24,12 @@ ServiceError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from models.errors import Problem
+
+if TYPE_CHECKING:
+    from service.guard.budget import Allowance
 
 
 class ServiceError(Exception):
@@ -52,11 +57,16 @@ class Forbidden(ServiceError):
 
 
 class OverBudget(ServiceError):
-    """The caller's own budget is spent; ``retry_after_s`` says when it has enough again, None where it never has."""
+    """The caller's own budget is spent; ``retry_after_s`` says when it has enough again, None where it never has. ``key`` is the
+    configuration's word for what is spent, ``allowance`` what is left of it."""
 
-    def __init__(self, message: str, retry_after_s: float | None, *details: Problem) -> None:
+    def __init__(
+        self, message: str, retry_after_s: float | None, *details: Problem, key: str = "", allowance: Allowance | None = None
+    ) -> None:
         super().__init__(message, *details)
         self.retry_after_s = retry_after_s
+        self.key = key
+        self.allowance = allowance
 
 
 class UnknownPath(ServiceError):

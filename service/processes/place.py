@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.guard.tables import Tables
 from service.metrics.cells import Cells
 from service.processes.board import Board
 
@@ -23,4 +24,5 @@ class Place:
     board: Board = field(default_factory=lambda: Board.create(1))
     state: Path | None = None
     cells: Cells | None = None
+    budgets: Tables | None = None
     admin_port: int | None = None

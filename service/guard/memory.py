@@ -1,0 +1,143 @@
+"""Budgets in the memory that one machine's workers share: spent at once, on the event loop, with nobody to wait for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from models.manifest import Limits as ModelLimits
+from service.guard.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, conforms, refusal, tighter
+from service.guard.principal import Budget, Principal
+from service.guard.rules import Rules
+from service.guard.tables import Entry, Table
+
+#: Callers whose budgets are not looked up anew each time; past it, all are once more.
+KNOWN = 8192
+
+
+class _Account:
+    """What one caller is held to, as it was looked up: good while its budget and the model's are the same objects."""
+
+    __slots__ = ("budget", "entries", "limits")
+
+    def __init__(self, budget: Budget, limits: ModelLimits | None, entries: tuple[Entry, ...]) -> None:
+        self.budget = budget
+        self.limits = limits
+        self.entries = entries
+
+
+class MemoryBudgets:
+    """The budgets of one worker and those beside it, kept in ``table``. ``spent`` is told of each quota that was spent of;
+    ``clock`` is one that all processes share, ``wall`` that of the epoch (seconds)."""
+
+    immediate = True
+
+    def __init__(
+        self,
+        rules: Rules,
+        table: Table,
+        spent: Callable[[Entry], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._rules = rules
+        self._models = rules.models
+        self._table = table
+        self._spent = spent
+        self._clock = clock
+        self._wall = wall
+        self._requests: dict[str, _Account] = {}
+        self._rows: dict[str, _Account] = {}
+        self._entries: dict[Bound, Entry] = {}
+
+    def spend_request(self, principal: Principal, model: str | None) -> Allowance | None:
+        """Spends one request, of every budget that it falls under or of none. Raises OverBudget; None: no bound."""
+        limits = None if model is None else self._models.get(model)
+        name = principal.name if limits is None else f"{principal.name} {model}"
+        account = self._requests.get(name)
+        if account is None or account.budget is not principal.budget or account.limits is not limits:
+            account = self._open(self._requests, name, principal.budget, limits, self._rules.requests(principal, model))
+        entries = account.entries
+        return self._spend(entries, 1) if entries else None
+
+    def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | None:
+        """Spends the rows of a decoded request. Raises OverBudget; None: no bound."""
+        limits = self._models.get(model)
+        name = principal.name if limits is None else f"{principal.name} {model}"
+        account = self._rows.get(name)
+        if account is None or account.budget is not principal.budget or account.limits is not limits:
+            account = self._open(self._rows, name, principal.budget, limits, self._rules.rows(principal, model))
+        entries = account.entries
+        return self._spend(entries, rows) if entries else None
+
+    def spend(self, bounds: Sequence[Bound], cost: float) -> Allowance | None:
+        """Spends of any bounds, of all or of none; a cost of 0 reads them. Raises OverBudget."""
+        return self._spend([self._entry(bound) for bound in bounds], cost)
+
+    def _entry(self, bound: Bound) -> Entry:
+        entry = self._entries.get(bound)
+        if entry is None:
+            if len(self._entries) >= KNOWN:
+                self._entries.clear()
+            entry = self._entries[bound] = self._table.entry(bound)
+        return entry
+
+    def _open(
+        self, accounts: dict[str, _Account], name: str, budget: Budget, limits: ModelLimits | None, bounds: tuple[Bound, ...]
+    ) -> _Account:
+        if len(accounts) >= KNOWN:
+            accounts.clear()  # whoever comes again is looked up again: some microseconds
+        entries = tuple([self._table.entry(bound) for bound in bounds])
+        account = accounts[name] = _Account(budget, limits, entries)
+        return account
+
+    def _spend(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
+        if len(entries) == 1 and entries[0].bound.every_s:  # one rate, which is the usual case: the same as below, unrolled
+            (entry,) = entries
+            bound = entry.bound
+            now = self._clock()
+            beyond = self._table.tat(entry, now) - now
+            if beyond < 0.0:
+                beyond = 0.0
+            elif beyond > bound.depth_s:
+                beyond = bound.depth_s
+            every_s = bound.every_s
+            value = beyond + cost * every_s
+            if value > bound.most_s:
+                raise refusal([State(bound, beyond)], cost, self._wall())
+            self._table.put_tat(entry, now + value)
+            left = int((bound.depth_s - value) / every_s + 1e-6)
+            return Allowance(bound.limit, left if left > 0 else 0, value, bound.depth_s)
+        return self._spend_all(entries, cost)
+
+    def _spend_all(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
+        table, now, wall = self._table, self._clock(), self._wall()
+        day = int(wall // DAY_S)
+        values: list[float] = []
+        enough = True
+        for entry in entries:
+            bound = entry.bound
+            value = ahead(bound, table.tat(entry, now), now) if bound.every_s else table.count(entry, day, now)
+            enough = enough and conforms(bound, value, cost)
+            values.append(value)
+        if not enough:
+            raise refusal([State(entry.bound, value) for entry, value in zip(entries, values, strict=True)], cost, wall)
+        left: Allowance | None = None
+        for entry, value in zip(entries, values, strict=True):
+            bound = entry.bound
+            spent = after(bound, value, cost)
+            if cost:
+                if bound.every_s:
+                    table.put_tat(entry, now + spent)
+                else:
+                    table.add(entry, day, int(cost))
+                    if self._spent is not None:
+                        self._spent(entry)
+            left = tighter(left, allowance(bound, spent, wall))
+        return left
+
+    async def start(self) -> None:
+        """The app is served."""
+
+    async def close(self) -> None:
+        """The app has done its last."""
