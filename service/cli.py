@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from models.errors import LoadError
+from service.commands.keys import keys
 from service.commands.models import models
 from service.commands.replay import replay
 from service.commands.status import status
@@ -31,6 +32,7 @@ def main() -> None:
     """Serves ONNX and LightGBM models over HTTP, batched."""
 
 
+main.add_command(keys)
 main.add_command(models)
 main.add_command(replay)
 main.add_command(status)
@@ -66,6 +68,7 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 
     from service import logs
     from service.connections.hypercorn_settings import hypercorn_settings
+    from service.processes.chronicle import Chronicle
     from service.processes.listening import doors
     from service.processes.state_directory import state_directory
     from service.processes.supervisor import Supervisor
@@ -84,8 +87,17 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
         if state is not None:
             with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
                 prepare(state)
-        supervisor = Supervisor(config, sockets, state, resolve=resolve, refuse=_complain, begun=begun, first=first)
-        return asyncio.run(supervisor.run())
+        chronicle = Chronicle(state)
+        chronicle.started(config)
+        supervisor = Supervisor(
+            config, sockets, state, resolve=resolve, refuse=_complain, chronicle=chronicle, begun=begun, first=first
+        )
+        code = 1
+        try:
+            code = asyncio.run(supervisor.run())
+        finally:
+            chronicle.stopped(supervisor.config, code)
+        return code
 
 
 @main.command()
