@@ -28,8 +28,10 @@ from service.toml_file import read_toml
 PREFIX = "TUREEN_"
 
 # Kubernetes gives every container such variables for each service of its namespace, and a service may well be called `tureen`.
+# The last is what clients show a server.
 _NOT_OURS = re.compile(
     r"TUREEN_(?:(?!\w*__)[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+    r"|TUREEN_API_KEY"
 )
 _APP = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.capture.comparison import Body, Difference, differences
-from service.commands.client import Client, Unreachable
+from service.commands.client import REFUSALS, Client, Unreachable
 
 #: How many differences of one answer, and how many answers that differ or failed, are told of.
 SHOWN_EACH: Final = 3
@@ -183,4 +183,6 @@ def _ask(server: Client, entry: Entry, headers: Mapping[str, str], tolerance: fl
         reply = server.send(entry.path, entry.request.data, {**entry.request.headers, "x-request-id": entry.id, **headers})
     except (Unreachable, ValueError) as error:  # ValueError: a header or path that HTTP cannot say
         return Different(entry, problem=str(error))
+    if reply.status != entry.status and reply.status in REFUSALS - MOMENTARY:
+        return Different(entry, problem=reply.error)
     return judge(entry, reply.status, Body(reply.body, reply.headers), tolerance)

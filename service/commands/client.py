@@ -22,13 +22,22 @@ class Unreachable(Exception):
     """No answer that a server of ours could have given: a sentence with what to do."""
 
 
+class Refused(Exception):
+    """The server answers, and not this caller, or not so often: a sentence with what to do."""
+
+
+#: Who is answered with one of these has to ask as somebody else, or later.
+REFUSALS = frozenset({401, 403, 429})
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response whose body was read whole; header names are lower case."""
+    """A response whose body was read whole; header names are lower case. ``keyed``: the request showed a key."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    keyed: bool = False
 
     def json(self) -> Any:
         """The body parsed, None where it is no JSON."""
@@ -39,20 +48,32 @@ class Reply:
 
     @property
     def error(self) -> str:
-        """The server's sentence about what went wrong; the status where it has none."""
+        """What went wrong: the server's sentence, or that of the status where it has none; who asks for a key hears of ours."""
+        if self.status == 401:
+            return _WRONG_KEY if self.keyed else _NO_KEY
+        after = self.headers.get("retry-after", "") if self.status == 429 else ""
+        return f"{self._told}; try again in {after} s" if after.isdigit() else self._told
+
+    @property
+    def _told(self) -> str:
         content = self.json()
         if isinstance(content, dict) and isinstance(content.get("error"), str):
             return str(content["error"])
         return f"the server answered {self.status} {http.client.responses.get(self.status, '')}".rstrip()
 
 
+_NO_KEY = "the server asks for a key; put one into the variable TUREEN_API_KEY, or name a file that holds it with --key-file"
+_WRONG_KEY = "the server does not know the key: it is another server's, has expired, or was revoked; ask for a new one"
+
+
 class Client:
     """Asks the server at ``url``: scheme, host, port, and a path in front of its own where a proxy adds one.
 
-    A connection is opened when first needed and again when the server has closed it. Raises ValueError for what is no such URL.
+    A connection is opened when first needed and again when the server has closed it. ``key``: shown with every request; no
+    redirection is ever followed, so that nobody else sees it. Raises ValueError for what is no such URL.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 5.0, key: str | None = None) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -63,6 +84,8 @@ class Client:
         self.url = url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
+        self._own = {"accept": "*/*"} if key is None else {"accept": "*/*", "authorization": f"Bearer {key}"}
+        self._keyed = key is not None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname, port, timeout=timeout_s)
 
@@ -101,7 +124,7 @@ class Client:
 
     def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         try:
-            self._connection.request(method, self._prefix + path, body, {"accept": "*/*", **headers})
+            self._connection.request(method, self._prefix + path, body, {**self._own, **headers})
             response = self._connection.getresponse()
             read = response.read(LARGEST + 1)
         except BaseException:
@@ -110,7 +133,8 @@ class Client:
         if len(read) > LARGEST:
             self._connection.close()
             raise http.client.HTTPException(f"more than {LARGEST} bytes")
-        return Reply(response.status, read, {name.lower(): value for name, value in response.getheaders()})
+        told = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, read, told, self._keyed)
 
     def _why(self, error: Exception) -> str:
         match error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from service.commands.client import DEFAULT_URL, Client, Reply, Unreachable
+from service.commands.client import DEFAULT_URL, REFUSALS, Client, Refused, Reply, Unreachable
+from service.commands.credential import credential, key_file, shown
 from service.commands.table import table
 
 REFUSED = 1
@@ -24,32 +27,46 @@ _TIMEOUT = click.option(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Which server to ask, and as whom: what a command is given goes before what its group is."""
+
+    url: str | None
+    key_file: Path | None
+
+    def or_else(self, given: _Where) -> _Where:
+        return _Where(self.url or given.url, self.key_file or given.key_file)
+
+
 @click.group(invoke_without_command=True)
 @_URL
+@key_file
 @click.pass_context
-def models(context: click.Context, url: str | None) -> None:
+def models(context: click.Context, url: str | None, key_file: Path | None) -> None:
     """List, load and unload the models of a running server. Exits 1 when it refuses, 2 when no server answers."""
-    context.obj = url
+    context.obj = _Where(url, key_file)
     if context.invoked_subcommand is None:
-        _list(url)
+        _list(context.obj)
 
 
 @models.command("list")
 @_URL
+@key_file
 @click.pass_obj
-def listing(given: str | None, url: str | None) -> None:
+def listing(given: _Where, url: str | None, key_file: Path | None) -> None:
     """Every model and version with its state, and why where it does not answer."""
-    _list(url or given)
+    _list(_Where(url, key_file).or_else(given))
 
 
 @models.command()
 @click.argument("name")
 @_URL
+@key_file
 @_TIMEOUT
 @click.pass_obj
-def load(given: str | None, name: str, url: str | None, timeout: float) -> None:
+def load(given: _Where, name: str, url: str | None, key_file: Path | None, timeout: float) -> None:
     """Load what the repository has of NAME, or load it again; the old answers until the new is warm."""
-    with _server(url or given, timeout) as client:
+    with _server(_Where(url, key_file).or_else(given), timeout) as client:
         _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/load"), f"{name} was not loaded")
         click.echo(loaded(name, _index(client)))
 
@@ -57,11 +74,12 @@ def load(given: str | None, name: str, url: str | None, timeout: float) -> None:
 @models.command()
 @click.argument("name")
 @_URL
+@key_file
 @_TIMEOUT
 @click.pass_obj
-def unload(given: str | None, name: str, url: str | None, timeout: float) -> None:
+def unload(given: _Where, name: str, url: str | None, key_file: Path | None, timeout: float) -> None:
     """Take NAME out of service; what it has taken is answered first."""
-    with _server(url or given, timeout) as client:
+    with _server(_Where(url, key_file).or_else(given), timeout) as client:
         _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/unload"), f"{name} was not unloaded")
         click.echo(f"{name} is unloaded; its requests are answered 503 until it is loaded again")
 
@@ -84,24 +102,27 @@ def listed(index: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*table(rows), *(f"  {_called(entry)}: {entry['reason']}" for entry in index if entry.get("reason"))])
 
 
-def _list(url: str | None) -> None:
-    with _server(url, 5.0) as client:
+def _list(where: _Where) -> None:
+    with _server(where, 5.0) as client:
         click.echo(listed(_index(client)))
 
 
 def _index(client: Client) -> list[dict[str, Any]]:
     reply = client.post("/v2/repository/index")
     content = reply.json()
+    if reply.status in REFUSALS:
+        raise Refused(f"{client.url} refuses: {reply.error}")
     if reply.status != 200 or not isinstance(content, list):
         raise Unreachable(f"{client.url} does not say what it has loaded ({reply.error}); check --url")
     return [entry for entry in content if isinstance(entry, dict)]
 
 
 @contextmanager
-def _server(url: str | None, timeout_s: float) -> Iterator[Client]:
+def _server(where: _Where, timeout_s: float) -> Iterator[Client]:
     """A client for the length of a command; where nothing answers, the command ends with a sentence."""
+    url = DEFAULT_URL if where.url is None else where.url
     try:
-        client = Client(DEFAULT_URL if url is None else url, timeout_s)
+        client = Client(url, timeout_s, shown(credential(where.key_file), url))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     with client:
@@ -110,6 +131,9 @@ def _server(url: str | None, timeout_s: float) -> Iterator[Client]:
         except Unreachable as error:
             click.echo(f"tureen: {error}", err=True)
             sys.exit(UNREACHABLE)
+        except Refused as error:
+            click.echo(f"tureen: {error}", err=True)
+            sys.exit(REFUSED)
 
 
 def _done(reply: Reply, failed: str) -> None:

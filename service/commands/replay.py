@@ -11,12 +11,14 @@ import click
 
 from service.capture.replay import Report
 from service.capture.replay import replay as run
-from service.commands.client import DEFAULT_URL, Client
+from service.commands.client import DEFAULT_URL, REFUSALS, Client, Unreachable
+from service.commands.credential import VARIABLE, credential, key_file, shown
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True))
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="The server to ask.")
+@key_file
 @click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second at most.  [default: as they are answered]"
 )
@@ -32,6 +34,7 @@ from service.commands.client import DEFAULT_URL, Client
 def replay(
     file: Path,
     url: str,
+    key_file: Path | None,
     rate: float | None,
     concurrency: int,
     tolerance: float,
@@ -39,14 +42,21 @@ def replay(
     given: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Send the requests captured in FILE again and compare the answers. Exits 1 unless all that can be compared are equal."""
+    """Send the requests captured in FILE again and compare the answers.
+
+    Exits 1 unless all that can be compared are equal, 2 where the server does not take the key.
+    """
     headers = dict(map(_header, given))
+    key = shown(credential(key_file), url)
     try:
-        Client(url, timeout)
+        first = Client(url, timeout, key)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    _knock(first)
     try:
-        report = run(file, lambda: Client(url, timeout), headers=headers, rate=rate, concurrency=concurrency, tolerance=tolerance)
+        report = run(
+            file, lambda: Client(url, timeout, key), headers=headers, rate=rate, concurrency=concurrency, tolerance=tolerance
+        )
     except OSError as error:
         raise click.UsageError(f"{file.name} cannot be read: {error.strerror}") from error
     click.echo(json.dumps(as_dict(report), indent=2) if as_json else summary(report))
@@ -92,10 +102,24 @@ def as_dict(report: Report) -> dict[str, Any]:
     }
 
 
+def _knock(client: Client) -> None:
+    """Ends the command where the server would refuse whatever is sent."""
+    with client:
+        try:
+            reply = client.get("/v2")
+        except Unreachable:
+            return  # each request will say so
+    if reply.status in REFUSALS:
+        click.echo(f"tureen: {client.url} refuses: {reply.error}", err=True)
+        sys.exit(2)
+
+
 def _header(given: str) -> tuple[str, str]:
     name, colon, value = given.partition(":")
     if not colon or not name.strip():
         raise click.UsageError(f"{given[:80]!r} is no header; write it as 'NAME: VALUE'")
+    if name.strip().lower() in ("authorization", "x-api-key"):
+        raise click.UsageError(f"a key on the command line is read by others; put it into {VARIABLE}, or into a --key-file")
     return name.strip().lower(), value.strip()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from service.commands.exposition import Sample, quantile
 from service.commands.look import Json, Look
@@ -68,7 +68,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A server's standing. ``workers`` by phase and ``connections`` come from metrics; ``seconds``: since the look before."""
+    """A server's standing. ``workers`` by phase and ``connections`` come from metrics; ``seconds``: since the look before;
+    ``withheld``: what the server did not tell this caller, and why."""
 
     url: str
     server: str
@@ -80,6 +81,7 @@ class Report:
     workers: Mapping[str, int]
     connections: int | None
     models: tuple[Row, ...]
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -138,12 +140,13 @@ def report(url: str, now: Look, before: Look | None = None) -> Report:
         },
         _connections(seen),
         tuple(rows),
+        now.withheld,
     )
 
 
 def text(report: Report) -> str:
     """The report as a person reads it."""
-    parts = [f"{report.server} {report.version} on {report.url}", "ready" if report.ready else "NOT READY"]
+    parts = [f"{' '.join(filter(None, (report.server, report.version)))} on {report.url}", "ready" if report.ready else "NOT READY"]
     if report.workers:
         parts.append(f"workers: {', '.join(f'{count} {phase}' for phase, count in report.workers.items())}")
     if report.connections is not None:
@@ -172,9 +175,10 @@ def text(report: Report) -> str:
         kept = [n for n, name in enumerate(head) if n < _NUMBERS or any(cells[n] != _NONE for cells in body)]
         lines += table([[cells[n] for n in kept] for cells in (head, *body)], (n for n, column in enumerate(kept) if column > 3))
         lines += [f"  {_name(row)}: {row.reason}" for row in report.models if row.reason]
-    else:
+    elif "models" not in report.withheld:
         there = "no model is there; put one into the repository, then `tureen models load NAME`"
         lines.append(f"  {there if report.ready else 'nothing has been loaded yet; the log says how far it is'}")
+    lines += [f"  The models' states are not told: {report.withheld['models']}"] if "models" in report.withheld else []
     lines += ["", f"  {_about(report)}"]
     return "\n".join(lines)
 
@@ -184,7 +188,8 @@ _NUMBERS = 6  # columns that are always shown
 
 
 def _about(report: Report) -> str:
-    scope = "of all workers" if report.metrics else "of the worker that answered: /metrics is off"
+    why = "not for this key" if "metrics" in report.withheld else "off"
+    scope = "of all workers" if report.metrics else f"of the worker that answered: /metrics is {why}"
     if report.seconds is None:
         return f"Numbers since the start, {scope}."
     return f"Rate, latencies and rows of the last {report.seconds:.1f} s, other numbers since the start, {scope}."

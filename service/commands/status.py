@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 
 import click
 
-from service.commands.client import DEFAULT_URL, Client, Unreachable
+from service.commands.client import DEFAULT_URL, Client, Refused, Unreachable
+from service.commands.credential import credential, key_file, shown
 from service.commands.look import Look, look
 from service.commands.standing import report, text
 
@@ -19,6 +21,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 @click.command()
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="Where the server listens.")
+@key_file
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look, on one line.")
 @click.option(
     "--watch",
@@ -31,13 +34,14 @@ _CLEAR = "\x1b[H\x1b[2J"
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="Seconds for an answer."
 )
-def status(url: str, as_json: bool, watch: float | None, timeout: float) -> None:
+def status(url: str, key_file: Path | None, as_json: bool, watch: float | None, timeout: float) -> None:
     """Show what a running server has loaded, and how it does.
 
-    Exits 0 when the server is ready, 1 when it answers and is not ready, 2 when no server answers.
+    Exits 0 when the server is ready, 1 when it answers and is not ready, 2 when no server answers, or none that takes the key.
+    A key of the scopes infer and metrics sees everything; one of them alone shows the rest.
     """
     try:
-        client = Client(url, timeout)
+        client = Client(url, timeout, shown(credential(key_file), url))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     before: Look | None = None
@@ -59,7 +63,7 @@ def _show(client: Client, before: Look | None, as_json: bool, again: bool) -> tu
     clear = _CLEAR if again and not as_json and sys.stdout.isatty() else ""
     try:
         seen = look(client, None if before is None else before.platforms)
-    except Unreachable as error:
+    except (Unreachable, Refused) as error:
         click.echo(f"{clear}tureen: {error}", err=True)
         return None, UNREACHABLE
     told = report(client.url, seen, before)

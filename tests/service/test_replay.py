@@ -82,11 +82,11 @@ def written(path: Path, *lines: object) -> Path:
 
 def test_all_equal_exits_0_and_the_requests_are_those_of_then(tmp_path: Path, asked: Asked) -> None:
     file = written(tmp_path / "c", *[line(number, headers={"content-type": "application/json"}) for number in range(20)])
-    result = asked.replay(file, "-H", "Authorization: Bearer k")
+    result = asked.replay(file, "-H", "X-Unit-Id: k")
     assert (result.exit_code, "20 equal, 0 different, 0 failed" in result.output) == (0, True), result.output
     assert sorted(body for _, _, body in asked.seen) == sorted(b"abc%d" % number for number in range(20))
     path, headers, body = asked.seen[0]
-    assert (path, headers["content-type"], headers["authorization"]) == ("/v2/models/m/200", "application/json", "Bearer k")
+    assert (path, headers["content-type"], headers["x-unit-id"]) == ("/v2/models/m/200", "application/json", "k")
     assert headers["x-request-id"] == body.decode().replace("abc", "r")
 
 
