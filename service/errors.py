@@ -8,6 +8,8 @@ ServiceError
 ├── MethodNotAllowed    405
 ├── RequestTimeout      408 the head or the body did not come in time
 ├── BodyTooLarge        413
+├── TooManyRows         413 of one request
+├── TensorTooLarge      413 in elements
 ├── UnsupportedMedia    415 content type or encoding not taken
 ├── OverBudget          429 the caller's own budget is spent
 ├── TooManyFromAddress  429 as many connections of one address are open as may be
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
 
 
 class ServiceError(Exception):
-    """A refusal or failure of the service. ``details`` point at what in the request was wrong."""
+    """A refusal or failure of the service. ``details`` point at what in the request was wrong, ``limit`` is the key of `[limits]`
+    that the request is over."""
 
-    def __init__(self, message: str, *details: Problem) -> None:
+    def __init__(self, message: str, *details: Problem, limit: str = "") -> None:
         super().__init__(message)
         self.details = details
+        self.limit = limit
 
 
 class BadRequest(ServiceError):
@@ -96,7 +100,15 @@ class BodyTooLarge(ServiceError):
     def over(cls, limit: int, length: int | None = None) -> BodyTooLarge:
         """A body over that limit of bytes; its ``length`` where the request said it."""
         came = "is" if length is None else f"has {length} bytes,"
-        return cls(f"the body {came} over the limit of {limit} bytes; send fewer rows a request")
+        return cls(f"the body {came} over the limit of {limit} bytes; send fewer rows a request", limit="body_bytes")
+
+
+class TooManyRows(ServiceError):
+    """The request has more rows than one may have."""
+
+
+class TensorTooLarge(ServiceError):
+    """A tensor has more elements than one may have."""
 
 
 class UnsupportedMedia(ServiceError):
