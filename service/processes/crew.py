@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from service.config import Config
+from service.guard.tables import Tables
 from service.metrics.cells import Cells
 from service.processes import restarts
 from service.processes.board import Board, Phase
@@ -32,14 +33,15 @@ SPARE: Final = 8
 
 
 class Crew:
-    """``doors``: the socket that all may come to, and the admin address's where there is one. ``heard`` is told what a child says.
-    ``first``: a process that has been spawned already, to be the first child."""
+    """``doors``: the socket that all may come to, and the admin address's where there is one. ``entries``: how many budgets each
+    child keeps. ``heard`` is told what a child says. ``first``: a process that has been spawned already, to be the first child."""
 
     def __init__(
         self,
         workers: int,
         doors: Sequence[socket.socket],
         state: Path | None,
+        entries: int,
         heard: Callable[[Child, Answer, str], None],
         *,
         begun: float,
@@ -48,6 +50,7 @@ class Crew:
         lines = 2 * workers + SPARE
         self._board = Board.create(lines)
         self._cells = Cells.create(lines)
+        self._budgets = Tables.create(lines, entries)
         self._doors = doors
         self._state = state
         self._heard = heard
@@ -73,7 +76,7 @@ class Crew:
             config=config, slot=line.slot, slots=len(self._board), state=state, begun=self._begun, held=held
         )
         listening, *admin = (door.fileno() for door in self._doors)
-        child.introduce(specification, Descriptors(listening, self._board.memory.fd, self._cells.fd, *admin))
+        child.introduce(specification, Descriptors(listening, self._board.memory.fd, self._cells.fd, self._budgets.fd, *admin))
         return child
 
     async def announce(self, child: Child) -> None:

@@ -18,6 +18,9 @@ def settled(wanted: Config, now: Config, most: int) -> tuple[Config, list[str]]:
     if wanted.store != now.store:
         said.append("[store] is as before: it changes only when the server is started again")
         kept["store"] = now.store
+    if wanted.limits.budget_entries != now.limits.budget_entries:
+        said.append("[limits] budget_entries is as before: it changes only when the server is started again")
+        kept["limits"] = wanted.limits.model_copy(update={"budget_entries": now.limits.budget_entries})
     if wanted.workers > most:
         said.append(f"workers = {wanted.workers}, and this server can grow to {most}; start it again for more")
         kept["workers"] = most

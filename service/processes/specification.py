@@ -51,12 +51,13 @@ class Specification(BaseModel):
 
 
 class Descriptors(NamedTuple):
-    """The open files that a worker is given: the listening socket, the board's memory and the cells', and the socket of the admin
-    address, which is last because not every server has one."""
+    """The open files that a worker is given: the listening socket, the board's memory, the cells' and the budgets', and the socket
+    of the admin address, which is last because not every server has one."""
 
     listening: int
     board: int
     cells: int
+    budgets: int
     admin: int | None = None
 
 

@@ -22,6 +22,7 @@ from service.config import Config
 from service.errors import ConfigError
 from service.processes import restarts
 from service.processes.children import Child
+from service.processes.chronicle import Chronicle
 from service.processes.crew import Crew
 from service.processes.reloading import settled
 from service.processes.restarts import Exit
@@ -54,13 +55,15 @@ class Supervisor:
         *,
         resolve: Callable[[], Config],
         refuse: Callable[[str], None],
+        chronicle: Chronicle,
         begun: float,
         first: Spawned | None = None,
     ) -> None:
         self._config = config
-        self._crew = Crew(config.workers, doors, state, self._heard, begun=begun, first=first)
+        self._crew = Crew(config.workers, doors, state, config.limits.budget_entries, self._heard, begun=begun, first=first)
         self._resolve = resolve
         self._refuse = refuse
+        self._chronicle = chronicle
         self._slots: list[Slot] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading: asyncio.Task[None] | None = None
@@ -71,6 +74,11 @@ class Supervisor:
         self._served = False
         self._announced = False
         self._terminal = has_terminal()
+
+    @property
+    def config(self) -> Config:
+        """What the workers serve by now."""
+        return self._config
 
     async def run(self) -> int:
         """Serves until it is told to stop, or cannot; the exit code."""
@@ -186,11 +194,14 @@ class Supervisor:
                 wanted = await asyncio.to_thread(self._resolve)
             except ConfigError as error:
                 log.error("the configuration is not reloaded, and the old one stays: %s", error)
+                await asyncio.to_thread(self._chronicle.refused, self._config, error)
             else:
                 config, said = settled(wanted, self._config, self._crew.most)
                 for line in said:
                     log.warning(line)
+                before = self._config
                 if await self._replace_all(config):
+                    await asyncio.to_thread(self._chronicle.reloaded, before, config)
                     log.info("the configuration is reloaded: %d worker%s", config.workers, "s" * (config.workers > 1))
             if not self._reload_again.is_set():
                 return
@@ -202,6 +213,7 @@ class Supervisor:
             while not await self._replace(slot, config):
                 if not adopted:
                     log.error("the configuration is not reloaded: no worker starts by it; the old one and the old workers stay")
+                    await asyncio.to_thread(self._chronicle.refused, self._config, None)
                     return False
                 if self._reload_again.is_set():
                     return False

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.errors import ConfigError, in_lines
+from service.guard.tables import Tables
 from service.metrics.cells import Cells
 from service.processes.board import Board, Phase
 from service.processes.channel import Channel
@@ -169,7 +170,8 @@ def main() -> None:
     cells = Cells.attach(descriptors.cells, specification.slots)
     state = None if specification.state is None else Path(specification.state)
     admin_port = None if descriptors.admin is None else int(doors[-1].getsockname()[1])
-    _serve(specification, channel, doors, Place(specification.slot, board, state, cells, admin_port))
+    budgets = Tables.attach(descriptors.budgets)
+    _serve(specification, channel, doors, Place(specification.slot, board, state, cells, budgets, admin_port))
 
 
 def _serve(specification: Specification, channel: Channel, doors: Sequence[socket.socket], place: Place) -> None:

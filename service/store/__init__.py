@@ -5,10 +5,10 @@ It says what is wanted of the models and who asked for it. Every access blocks, 
 
 from __future__ import annotations
 
-from service.store.audit import Asked, Entry
+from service.store.audit import Asked, Entry, operator
 from service.store.control import ControlStore, Snapshot, prepare
 from service.store.keys import KeyRefused
 from service.store.trail import Trail
 from service.store.wishes import Wanted, Wish
 
-__all__ = ["Asked", "ControlStore", "Entry", "KeyRefused", "Snapshot", "Trail", "Wanted", "Wish", "prepare"]
+__all__ = ["Asked", "ControlStore", "Entry", "KeyRefused", "Snapshot", "Trail", "Wanted", "Wish", "operator", "prepare"]

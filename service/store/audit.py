@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pwd
+import socket
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -69,6 +72,15 @@ class Verdict:
     number: int
     hash: str
     wrong: tuple[str, ...]
+
+
+def operator() -> tuple[str, str]:
+    """Who gives a command on this machine, as an actor and a source: the user that the system says it is, and the host."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        user = str(os.getuid())
+    return f"os:{user}", f"cli {socket.gethostname()}"
 
 
 def append(connection: sqlite3.Connection, entry: Entry) -> None:
