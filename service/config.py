@@ -73,14 +73,30 @@ class Config(Section):
     def _guarded(self) -> Config:
         admin = self.admin.bind
         if admin is not None and admin.port and admin.port == self.bind.port:
-            raise _Address("admin.bind", f"{admin} has the port of bind, and requests are told apart by it; give another port")
+            raise _Together("admin.bind", f"{admin} has the port of bind, and requests are told apart by it; give another port")
         for key, bind in (("bind", self.bind), ("admin.bind", admin)):
             if bind is not None and not (bind.loopback or self.auth.enabled or self.insecure):
-                raise _Address(
+                raise _Together(
                     key,
                     f"other machines reach {bind} and nothing asks who they are; bind to 127.0.0.1:{bind.port}, "
                     "set api_keys = true under [auth], or give --insecure if something in front of the server asks",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _believable(self) -> Config:
+        auth = self.auth
+        if auth.api_keys and self.store.state_dir is None:
+            raise _Together(
+                "auth.api_keys",
+                "API keys are kept in the state directory, and there is none that outlives the server; "
+                'give one: [store] state_dir = "/var/lib/tureen"',
+            )
+        for key in ("jwt_issuer", "jwt_audience"):
+            if auth.jwt_keys is not None and getattr(auth, key) is None:
+                raise _Together("auth.jwt_keys", f"tokens are read only by whose and for whom they are; give [auth] {key} too")
+            if auth.jwt_keys is None and getattr(auth, key) is not None:
+                raise _Together(f"auth.{key}", "it is for tokens, and nothing verifies them; give [auth] jwt_keys, or leave it out")
         return self
 
     @classmethod
@@ -112,8 +128,8 @@ class Config(Section):
         raise ConfigError("; ".join(map(str, problems)), *problems)
 
 
-class _Address(ValueError):
-    """What is wrong with the address of a key, by all that the configuration says."""
+class _Together(ValueError):
+    """What is wrong with the value of a key, by all else that the configuration says."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(problem)
