@@ -14,6 +14,7 @@ import click
 
 from models.errors import LoadError
 from service.commands.keys import keys
+from service.commands.audit import audit
 from service.commands.models import models
 from service.commands.replay import replay
 from service.commands.status import status
@@ -33,6 +34,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(audit)
 main.add_command(models)
 main.add_command(replay)
 main.add_command(status)
@@ -84,6 +86,8 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
     logs.start(config.log, None)
     sockets = doors(config.bind, config.admin.bind)
     with state_directory(config.store.state_dir) as state:
+        if state is None and config.auth.api_keys:
+            raise ConfigError("[auth] api_keys: the state directory that keys are kept in cannot be used; the line before says why")
         if state is not None:
             with contextlib.suppress(StoreUnavailable):  # the workers say so, and try again
                 prepare(state)
@@ -137,6 +141,13 @@ def check(**options: object) -> None:
             read_hypercorn(Path("hypercorn.toml"))
     except ConfigError as error:
         problems.append(str(error))
+    if config.auth.jwt_keys is not None:
+        from service.guard.tokens import Tokens
+
+        try:
+            Tokens.open(config.auth)
+        except ConfigError as error:
+            problems.append(str(error))
     registry: Registry | None = None
     try:
         registry = Registry(open_repository(config))
