@@ -19,6 +19,7 @@ import batching
 from batching import Answer, Batcher, Policy
 from models import NotReady, Signature, UnknownVersion
 from models.lease import LoadedVersion
+from models.manifest import Limits as ModelLimits
 from models.registry import Registry
 from service.errors import Draining
 from service.protocol.infer import Infer
@@ -53,6 +54,8 @@ class Engine:
         self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
         self._served: dict[tuple[str, int], Served] = {}
         self._by_path: dict[tuple[str, str | None, str | None], Served] = {}
+        #: What one caller may ask of a model, for those whose newest version says so.
+        self.limits: dict[str, ModelLimits] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._loaded = False
         self.draining = False
@@ -161,6 +164,9 @@ class Engine:
             kept = before.get(key)
             now[key] = kept if kept is not None and kept.loaded is loaded else self._serve(loaded)
         self._served, self._by_path = now, {}
+        newest = {name: now[name, version].loaded.manifest.limits for name, version in sorted(now)}
+        self.limits.clear()
+        self.limits.update({name: limits for name, limits in newest.items() if limits != ModelLimits()})
         for key, served in before.items():
             if now.get(key) is not served:
                 task = asyncio.get_running_loop().create_task(self._retire(served))
