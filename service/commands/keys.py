@@ -19,12 +19,12 @@ import click
 
 from models.repository import valid_name
 from service.commands.duration import seconds
-from service.commands.state import actor, source, state_of, state_options, stop
+from service.commands.state import state_of, state_options, stop
 from service.commands.table import table
 from service.errors import ConfigError, StoreUnavailable
 from service.guard.key import Key, digest, identified, mint
 from service.guard.principal import Budget, Scope
-from service.store import ControlStore, Entry, KeyRefused, prepare
+from service.store import ControlStore, Entry, KeyRefused, operator, prepare
 
 REFUSED = 1
 #: A name's characters.
@@ -231,7 +231,8 @@ def _store(state_dir: Path | None, file: Path | None, *, make: bool = False) -> 
 
 
 def _entry(action: str, identity: str, now: float, detail: dict[str, object]) -> Entry:
-    return Entry(actor(), f"key {action}", f"key:{identity}", "done", detail, now, source())
+    actor, source = operator()
+    return Entry(actor, f"key {action}", f"key:{identity}", "done", detail, now, source)
 
 
 def _rights(key: Key) -> dict[str, object]:

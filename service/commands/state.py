@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from service.errors import ConfigError, in_lines
+from service.store import operator
 
 CONFIG = Path("tureen.toml")
 #: The configuration is wrong, or the state cannot be used.
@@ -47,30 +46,17 @@ def state_of(state_dir: Path | None, file: Path | None, *, make: bool = False) -
     return wanted
 
 
-def stop(error: Exception) -> Any:
+def stop(error: Exception) -> NoReturn:
     """Ends the command with what is wrong."""
     click.echo(f"tureen: {in_lines(error)}", err=True)
     sys.exit(UNUSABLE)
-
-
-def actor() -> str:
-    """Who gives the command, for the audit: the user of this machine."""
-    try:
-        return f"user:{pwd.getpwuid(os.getuid()).pw_name}"
-    except KeyError:  # as in a container, where nobody gave the number a name
-        return f"user:{os.getuid()}"
-
-
-def source() -> str:
-    """From where, for the audit."""
-    return f"cli {socket.gethostname()}"
 
 
 def _configured(file: Path | None) -> Path:
     from service.config import Config
 
     given = file if file is not None else CONFIG if CONFIG.is_file() else None
-    state_dir = Config.resolve(given, os.environ, {}).store.state_dir
+    state_dir = Config.resolve(given, os.environ, {"insecure": True}).store.state_dir  # whether it may serve is not asked here
     if state_dir is None:
         raise ConfigError(
             "there is no state directory to work on; give it by --state-dir, or write into tureen.toml, for the server too: "
