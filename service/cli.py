@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from models.errors import LoadError
-from service.commands.keys import keys
 from service.commands.audit import audit
+from service.commands.keys import keys
 from service.commands.models import models
 from service.commands.replay import replay
 from service.commands.status import status

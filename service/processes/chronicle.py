@@ -32,7 +32,7 @@ class Chronicle:
         asked = {
             "version": version("tureen"),
             "config": digest(config),
-            "changed": dict(_changes(Config(repository=config.repository, insecure=True), config)),
+            "changed": dict(_changes(Config.model_construct(), config)),
         }
         self._tell("server start", config, "done", asked)
 

@@ -80,7 +80,7 @@ def operator() -> tuple[str, str]:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user need not have a name
         user = str(os.getuid())
-    return f"os:{user}", f"cli {socket.gethostname()}"
+    return f"user:{user}", f"cli {socket.gethostname()}"
 
 
 def append(connection: sqlite3.Connection, entry: Entry) -> None:
