@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 import click
 
 from service.errors import ConfigError, in_lines
-from service.store import operator
 
 CONFIG = Path("tureen.toml")
 #: The configuration is wrong, or the state cannot be used.
