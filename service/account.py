@@ -20,7 +20,7 @@ LEFT = 499
 class Plain(NamedTuple):
     """A request that was no inference. ``route`` is the rule that it matched, empty where none; ``path`` is without its
     query, which may hold secrets, may be cut, and is empty where it was not read; ``total_s`` is in seconds; ``code`` is its
-    error's; the last two are headers."""
+    error's; the next two are headers; ``principal``: who came, where that is known."""
 
     id: str
     method: str
@@ -31,6 +31,7 @@ class Plain(NamedTuple):
     code: str | None = None
     traceparent: bytes | None = None
     tracestate: bytes | None = None
+    principal: str | None = None
 
 
 class Observer(Protocol):

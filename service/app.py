@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from quart import Quart
 
@@ -21,11 +22,15 @@ from service.blueprints import BLUEPRINTS
 from service.blueprints.accounts import keep_accounts
 from service.blueprints.browsers import answer_browsers
 from service.blueprints.faults import answer_faults
+from service.blueprints.gatekeeping import keep_gate
 from service.bounds import keep_bounds
 from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
+from service.guard.budgets import open_budgets
+from service.guard.gate import Gate
+from service.guard.keyring import Keyring
 from service.guard.limited import Limited
 from service.hooks import request_hooks
 from service.inference import Inference
@@ -35,7 +40,11 @@ from service.metrics.exporter import Exporter
 from service.mounts import beneath_mounts
 from service.observers import finish, observers
 from service.processes.place import Place
+from service.sections import Auth
 from service.store.follower import Follower
+
+if TYPE_CHECKING:
+    from service.guard.tokens import Tokens
 
 log = logging.getLogger("tureen.app")
 
@@ -47,10 +56,14 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
     told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
     account = Account(told)
-    follower = Follower(engine, place, config.workers)
+    keyring = Keyring()
+    tokens = _tokens(config.auth)
+    budgets = open_budgets(config, place, engine.limits)
+    gate = Gate(config.auth, config.limits, keyring, tokens, budgets)
+    follower = Follower(engine, place, config.workers, keyring=keyring if config.auth.api_keys else None, tokens=tokens)
     limited = Limited() if exporter is None else exporter.limited
-    inference = Inference(engine, config.limits, account, limited)
-    service = Service(config, engine, inference, place, follower, exporter)
+    inference = Inference(engine, config.limits, account, limited, gate)
+    service = Service(config, engine, inference, place, follower, gate, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
@@ -61,6 +74,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     answer_faults(app)
     keep_bounds(app)
     keep_accounts(app, account)
+    keep_gate(app, service)
     answer_browsers(app, config.cors.allow_origins)
     blueprints = [blueprint.name for blueprint in BLUEPRINTS]
     ours = request_hooks(app, blueprints)
@@ -76,6 +90,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         if exporter is not None:
             exporter.start()
         follower.open()
+        await follower.learn()  # nobody who has a key is turned away at the start
         service.loading = asyncio.get_running_loop().create_task(follower.start())
         service.started.set()
 
@@ -91,6 +106,14 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
 
     app.asgi_app = lane  # type: ignore[method-assign]  # as Quart documents middleware
     return app
+
+
+def _tokens(auth: Auth) -> Tokens | None:
+    if auth.jwt_keys is None:
+        return None
+    from service.guard.tokens import Tokens  # what signatures are checked with is large, and most servers have no use for it
+
+    return Tokens.open(auth)
 
 
 def open_repository(config: Config) -> Repository:

@@ -10,6 +10,7 @@ from quart import Quart, current_app
 
 from service.config import Config
 from service.engine import Engine
+from service.guard.gate import Gate
 from service.health import Ailment, ailments
 from service.inference import Inference
 from service.metrics.exporter import Exporter
@@ -31,6 +32,7 @@ class Service:
     inference: Inference
     place: Place
     follower: Follower
+    gate: Gate
     exporter: Exporter | None = None
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)

@@ -15,8 +15,10 @@ from typing import TypeVar, TypeVarTuple
 from batching import Answer
 from service.account import Account
 from service.engine import Engine, Served
-from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
+from service.errors import BadRequest, BodyTooLarge, Unauthorized, UnsupportedMedia
+from service.guard.gate import Gate
 from service.guard.limited import Limited
+from service.guard.principal import Principal
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
 from service.request import Headers, Request
@@ -36,10 +38,11 @@ CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"applic
 
 class Inference:
     """Answers inference requests with ``engine``, within ``limits``, and tells ``account`` of each; ``limited`` counts what goes
-    over a limit."""
+    over a limit. Each has to have passed ``gate`` before."""
 
-    def __init__(self, engine: Engine, limits: Limits, account: Account, limited: Limited) -> None:
+    def __init__(self, engine: Engine, limits: Limits, account: Account, limited: Limited, gate: Gate) -> None:
         self.engine = engine
+        self.gate = gate
         self.limits = limits
         self.account = account
         self.limited = limited
@@ -48,12 +51,15 @@ class Inference:
         """The response to one request. Raises CancelledError alone."""
         answer: Answer | None = None
         try:
+            served = self._find(request)
             if is_small(request):
-                answer = await self.submit(request)
+                infer = self._decode(request, served)
             else:
-                served = self._find(request)
                 infer = request.infer = await self._in_thread(self._inflate_and_decode, request, served)
-                answer = await self._submit(request, served, infer)
+            charged = self._charge(request, infer)
+            if charged is not None:
+                await charged
+            answer = await self._submit(request, served, infer)
             if answer.nbytes > LARGE:
                 response = await self._in_thread(self.respond, request, answer)
             else:
@@ -67,10 +73,11 @@ class Inference:
         return response
 
     def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Decodes, checks and queues a small request. Raises what the one table of errors translates."""
+        """Decodes, checks and queues a small request, where the gate is immediate. Raises what the one table of errors translates."""
         served = self._find(request)
-        infer = request.infer = request.target.protocol.decode(request.body, served.signature, _header_length(request.headers))
-        request.decoded = perf_counter()
+        infer = self._decode(request, served)
+        if self._charge(request, infer) is not None:
+            raise TypeError("the gate is not immediate")
         return self._submit(request, served, infer)
 
     def respond(self, request: Request, answer: Answer) -> Response:
@@ -84,21 +91,37 @@ class Inference:
             encoded = coding.code(encoded, accept.decode("latin-1"))
         return _answered(request, served.version, encoded, answer)
 
-    def too_large(self, target: Target, headers: Headers) -> Response:
+    def too_large(self, target: Target, headers: Headers, principal: Principal | None = None) -> Response:
         """The response to a body over the limit."""
         given = headers.get(b"content-length", b"")
+        error = BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None)
+        return self.refused(error, target, headers, principal)
+
+    def refused(self, error: Exception, target: Target, headers: Headers, principal: Principal | None = None) -> Response:
+        """The response to a request whose body is not looked into, of that principal where he is known."""
         request = Request(target, headers, b"")
-        response = failed(BodyTooLarge.over(self.limits.body_bytes, int(given) if given.isdigit() else None), request.id)
+        request.principal = principal
+        response = failed(error, request.id)
         self.account.inference(request, response)
         return response
 
     def _find(self, request: Request) -> Served:
+        if request.grant is None:  # a way that leads past the gate leads nowhere
+            raise Unauthorized("the request did not pass the gate")
         content_type = request.headers.get(b"content-type")
         if content_type is not None and content_type not in CONTENT_TYPES:
             _check_content_type(content_type)
         target = request.target
         served = request.served = self.engine.served(target.model, target.version, target.label)
         return served
+
+    def _decode(self, request: Request, served: Served) -> Infer:
+        infer = request.infer = request.target.protocol.decode(request.body, served.signature, _header_length(request.headers))
+        request.decoded = perf_counter()
+        return infer
+
+    def _charge(self, request: Request, infer: Infer) -> asyncio.Future[None] | None:
+        return None if request.grant is None else self.gate.charge(request.grant, infer.rows)
 
     def _submit(self, request: Request, served: Served, infer: Infer) -> asyncio.Future[Answer]:
         timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)

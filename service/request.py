@@ -12,6 +12,8 @@ from service.routing import Target
 
 if TYPE_CHECKING:
     from service.engine import Served
+    from service.guard.gate import Grant
+    from service.guard.principal import Principal
 
 Headers = Mapping[bytes, bytes]
 
@@ -19,12 +21,14 @@ Headers = Mapping[bytes, bytes]
 class Request:
     """What came, and what is known of it so far; the headers' names are lower case.
 
-    ``served`` is None until the version is found, ``infer`` until the body is decoded, at ``decoded``. ``started`` and ``decoded``
-    are ``perf_counter``'s (seconds).
+    ``principal`` is None until it is known who sent it, ``grant`` until he was let in, ``served`` until the version is found,
+    ``infer`` until the body is decoded, at ``decoded``. ``started`` and ``decoded`` are ``perf_counter``'s (seconds).
     """
 
-    __slots__ = ("body", "decoded", "headers", "id", "infer", "served", "started", "target")
+    __slots__ = ("body", "decoded", "grant", "headers", "id", "infer", "principal", "served", "started", "target")
 
+    principal: Principal | None
+    grant: Grant | None
     served: Served | None
     infer: Infer | None
 
@@ -34,4 +38,4 @@ class Request:
         self.headers = headers
         self.body = body
         self.id = request_id(headers.get(b"x-request-id"))
-        self.served = self.infer = None
+        self.principal = self.grant = self.served = self.infer = None

@@ -10,6 +10,7 @@ from quart import Quart, request
 
 from service.account import Account, Plain
 from service.blueprints import answers
+from service.guard.principal import Principal
 from service.response import code_of
 
 #: Longer answers are no errors of ours (bytes).
@@ -33,13 +34,18 @@ def keep_accounts(app: Quart, account: Account) -> None:
             total_s = perf_counter() - quart.g.get("started", perf_counter())
             context = _header("traceparent"), _header("tracestate")
             asked = request.method, route, request.path[:PATH]
-            account.plain(Plain(answers.name(), *asked, made.status_code, total_s, await _code(made), *context))
+            account.plain(Plain(answers.name(), *asked, made.status_code, total_s, await _code(made), *context, _principal()))
         return made
 
 
 def _header(name: str) -> bytes | None:
     value = request.headers.get(name)
     return None if value is None else value.encode("latin-1", "replace")
+
+
+def _principal() -> str | None:
+    principal: Principal | None = quart.g.get("principal")
+    return None if principal is None else principal.name
 
 
 async def _code(made: quart.Response) -> str | None:

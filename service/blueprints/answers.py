@@ -6,6 +6,8 @@ import quart
 from quart import request
 
 from service.context import service_of
+from service.guard.gate import Grant
+from service.lane.heads import SECRET
 from service.protocol.infer import Encoded
 from service.request import Request
 from service.response import Header, Response, lines, request_id, response
@@ -53,10 +55,29 @@ async def infer(**_: str) -> quart.Response:
     found = target(request.path)
     if found is None:
         quart.abort(404)
-    headers = {key.lower().encode("latin-1"): value.encode("latin-1") for key, value in request.headers.items()}
-    headers[b"x-request-id"] = name().encode("latin-1")
     body = await request.get_data(cache=False)
     quart.g.told = True
     if isinstance(body, str):  # only as_text=True gives one
         body = body.encode()
-    return as_quart(await service_of().inference.answer(Request(found, headers, body)))
+    asked = Request(found, headers(), body)
+    asked.principal, asked.grant = quart.g.principal, quart.g.grant
+    return as_quart(await service_of().inference.answer(asked))
+
+
+def headers() -> dict[bytes, bytes]:
+    """The running request's headers but for its credential, which the gate has judged."""
+    found = {key.lower().encode("latin-1"): value.encode("latin-1") for key, value in request.headers.items()}
+    found[b"x-request-id"] = name().encode("latin-1")
+    return {key: value for key, value in found.items() if key not in SECRET}
+
+
+def grant() -> Grant:
+    """What the running request was let in with."""
+    found: Grant = quart.g.grant
+    return found
+
+
+def visible(model: str) -> bool:
+    """Whether whoever asks may know of a model."""
+    models = grant().principal.models
+    return models is None or model in models

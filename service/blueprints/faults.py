@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import quart
 from quart import Quart, request
@@ -16,11 +17,9 @@ from service.context import service_of
 from service.errors import BadRequest, BodyTooLarge, UnknownPath
 from service.errors import MethodNotAllowed as NotAllowed
 from service.failures import Failure, failure
+from service.lane.refusal import LINGER_S, ONE, PATIENCE_S, SMALL
 from service.protocol.json_data import clip
 from service.response import explained, failed
-
-#: How much of a refused request's body is still read (bytes), and how long it is waited for (seconds).
-SMALL, PATIENCE_S = 1024 * 1024, 1.0
 
 
 def answer_faults(app: Quart) -> None:
@@ -28,11 +27,11 @@ def answer_faults(app: Quart) -> None:
 
     @app.errorhandler(HTTPException)
     async def of_quart(error: HTTPException) -> quart.Response:
-        return await _settled(answers.as_quart(explained(_failure_of(error), answers.name())))
+        return await settled(answers.as_quart(explained(_failure_of(error), answers.name())))
 
     @app.errorhandler(Exception)
     async def of_ours(error: Exception) -> quart.Response:
-        return await _settled(answers.as_quart(failed(error, answers.name())))
+        return await settled(answers.as_quart(failed(error, answers.name())))
 
     @app.after_request
     async def identify(made: quart.Response) -> quart.Response:
@@ -40,22 +39,42 @@ def answer_faults(app: Quart) -> None:
         return made
 
 
-async def _settled(refusal: quart.Response) -> quart.Response:
+async def settled(refusal: quart.Response) -> quart.Response:
     """The refusal, once its request is read to the end, or else with word that the connection closes.
 
     Hypercorn closes a connection whose request it has not read to the end, and its client's next request fails without a reason.
     """
     if not quart.has_request_context():  # a WebSocket's handshake has no body
         return refusal
-    try:
-        if (request.content_length or 0) > SMALL:
-            raise TimeoutError
-        async with asyncio.timeout(PATIENCE_S):
-            await request.get_data(cache=False)
-    except (TimeoutError, HTTPException):
-        if request.http_version in ("1.0", "1.1"):
-            refusal.headers["connection"] = "close"
+    waits = "expect" in request.headers
+    if not waits and (request.content_length or 0) <= SMALL and await _drop(SMALL, PATIENCE_S):
+        return refusal
+    if request.http_version in ONE:
+        refusal.headers["connection"] = "close"
+        if not waits:
+            body = await refusal.get_data(as_text=False)
+            refusal.response = refusal.iterable_body_class(_lingering(body))
     return refusal
+
+
+async def _lingering(body: bytes) -> AsyncIterator[bytes]:
+    """The whole answer, and then time for the client to read it."""
+    yield body
+    await _drop(None, LINGER_S)
+
+
+async def _drop(limit: int | None, seconds: float) -> bool:
+    """Reads the running request's body and keeps nothing; False where it has not ended after so many bytes, or seconds."""
+    read = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in request.body:
+                read += len(piece)
+                if limit is not None and read > limit:
+                    return False
+    except (TimeoutError, HTTPException):
+        return False
+    return True
 
 
 def _failure_of(error: HTTPException) -> Failure:

@@ -9,7 +9,7 @@ import quart
 from quart import Blueprint, request
 
 from models import Problem
-from service.blueprints.answers import answer
+from service.blueprints.answers import answer, grant
 from service.blueprints.answers import name as request_id
 from service.context import service_of
 from service.errors import BadRequest
@@ -60,7 +60,7 @@ async def unload(name: str) -> quart.Response:
 
 
 def _asked() -> Asked:
-    return Asked("anonymous", request_id())
+    return Asked(grant().principal.name, request_id())
 
 
 async def _body() -> _Body:

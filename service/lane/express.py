@@ -12,10 +12,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 
+from service.guard.gate import Grant
+from service.guard.principal import Principal
+from service.guard.principal import Scope as Need
 from service.inference import Inference
+from service.lane.heads import SECRET
 from service.lane.probes import Probes
+from service.lane.refusal import answer, refuse
 from service.request import Headers, Request
 from service.response import Response
 from service.routing import Target, target
@@ -48,38 +53,49 @@ class ExpressLane:
         elif scope["type"] == "http" and scope["method"] == "GET" and self._is_open() and not scope.get("root_path"):
             probed = self._probes.answer(scope["path"], dict(scope["headers"]))
             if probed is not None:
-                await _send(probed, send)
+                await answer(probed, send)
                 return
         await self._app(scope, receive, send)
 
     async def _answer(
         self, found: Target, headers: Headers, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        body = await self._body(found, headers, receive)
+        inference = self._inference
+        principal: Principal | None = None
+        try:
+            principal = inference.gate.identify(list(scope["headers"]), peer_of(scope))
+            entered = inference.gate.enter(principal, Need.INFER, found.model)
+            grant = entered if isinstance(entered, Grant) else await entered
+        except Exception as error:
+            await refuse(inference.refused(error, found, headers, principal), scope, receive, send)
+            return
+        body = await self._body(found, headers, principal, receive)
         if body is None:
             return
         if isinstance(body, Response):
-            if scope["http_version"] in ("1.0", "1.1"):  # the rest of the body is not read
-                body.lines += b"connection: close\r\n"
-            response = body
-        else:
-            task = self._watch.enter(receive)
-            try:
-                response = await self._inference.answer(Request(found, headers, body))
-            except asyncio.CancelledError:
-                if self._watch.left(task):  # the client has gone: nobody to answer
-                    return
-                raise
-            finally:
-                self._watch.leave(task)
-        await _send(response, send)
+            await refuse(body, scope, receive, send)
+            return
+        request = Request(found, {name: value for name, value in headers.items() if name not in SECRET}, body)
+        request.principal, request.grant = principal, grant
+        task = self._watch.enter(receive)
+        try:
+            response = await inference.answer(request)
+        except asyncio.CancelledError:
+            if self._watch.left(task):  # the client has gone: nobody to answer
+                return
+            raise
+        finally:
+            self._watch.leave(task)
+        await answer(response, send)
 
-    async def _body(self, found: Target, headers: Headers, receive: ASGIReceiveCallable) -> bytes | Response | None:
+    async def _body(
+        self, found: Target, headers: Headers, principal: Principal, receive: ASGIReceiveCallable
+    ) -> bytes | Response | None:
         """The whole body; a refusal where it is over the limit; None where the client left before its end."""
         limit = self._inference.limits.body_bytes
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
-            return self._inference.too_large(found, headers)
+            return self._inference.too_large(found, headers, principal)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -89,15 +105,16 @@ class ExpressLane:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit:
-                return self._inference.too_large(found, headers)
+                return self._inference.too_large(found, headers, principal)
             if not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
             chunks.append(chunk)
 
 
-async def _send(response: Response, send: ASGISendCallable) -> None:
-    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-    await send({"type": "http.response.body", "body": response.body, "more_body": False})
+def peer_of(scope: HTTPScope | WebsocketScope) -> str:
+    """The address of a connection's other end; empty where it has none."""
+    client = scope["client"]
+    return "" if client is None else client[0]
 
 
 class Watch:

@@ -17,7 +17,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from service.connections.hypercorn_connection import Connection
 from service.connections.hypercorn_protocols import use_protocols
 from service.context import Service
-from service.lane.heads import END, LEAVE, Head, Heads
+from service.lane.heads import END, LEAVE, Heads, judged
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Response, lines
 from service.routing import target
@@ -50,7 +50,8 @@ class ExpressConnection(Connection):
         protocol.keep_alive_requests += 1
         self._idle.since = None
         self._answered.clear()
-        self._taken = Taken(self.service.inference, head, data[end:], self._answer)
+        sender = head.sender(self.service.gate, _peer(protocol.client))
+        self._taken = Taken(self.service.inference, head, sender, data[end:], self._answer)
         self._taken.begin()
         return True
 
@@ -112,20 +113,26 @@ class ExpressConnection(Connection):
             and b"connection" not in headers
             and LEAVE.isdisjoint(headers)
         ):
-            self.heads.learn(data[:end], Head(found, headers, int(length)))
+            # Its request is judged where it is answered; that is another task, which may not have begun.
+            peer = _peer(scope["client"])
+            self.heads.learn(data[:end], judged(self.service.gate, found, list(scope["headers"]), int(length), peer))
 
     def _gone(self) -> None:
         if self._taken is not None:
             self._taken.cancel()
 
 
+def _peer(client: tuple[str, int] | None) -> str:
+    return "" if client is None else client[0]
+
+
 def use_express_connections(service: Service) -> None:
     """Makes Hypercorn use these connections; it has no setting for that."""
-    known = Heads()
+    known = Heads(service.gate)
 
     class ServiceConnection(ExpressConnection):
         heads = known
 
     ServiceConnection.service = service
-    use_protocols(service.inference.account)
+    use_protocols(service.inference)
     hypercorn.asyncio.run.TCPServer = ServiceConnection  # type: ignore[attr-defined]  # Hypercorn only imports it

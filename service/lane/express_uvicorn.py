@@ -23,9 +23,10 @@ from uvicorn.server import ServerState
 
 from service.account import Plain
 from service.context import Service
-from service.errors import BadRequest, HeadersTooLarge, ServiceError
+from service.errors import BadRequest, ServiceError
+from service.guard.framing import NO_HTTP, Framing
 from service.lane.exchange import Exchange
-from service.lane.heads import END, LEAVE, Head, Heads
+from service.lane.heads import END, LEAVE, Heads, judged
 from service.lane.outbox import Outbox
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Header, Response, code_of, failed, lines, request_id
@@ -33,8 +34,6 @@ from service.routing import Target, target
 
 #: With fewer connections than this an answer has no others to go out with.
 COMPANY = 4
-#: Of a request's line and headers that have not come whole (bytes), as h11 has it.
-LONGEST_HEAD = 16 * 1024
 #: How long a connection is kept that was refused (seconds).
 REFUSED_S = 0.5
 #: How long a request that has begun may stand still (seconds): the read_timeout that Hypercorn is given.
@@ -43,7 +42,7 @@ READ_S = 300.0
 
 def express_protocol(service: Service) -> type[HttpToolsProtocol]:
     """The protocol class for ``uvicorn.Config(http=...)``."""
-    heads, outbox = Heads(), Outbox()
+    heads, outbox = Heads(service.gate), Outbox()
 
     class ServiceProtocol(ExpressProtocol):
         def __init__(
@@ -56,7 +55,9 @@ def express_protocol(service: Service) -> type[HttpToolsProtocol]:
             super().__init__(config, server_state, app_state, _loop)
             self.service = service
             self.heads, self.outbox = heads, outbox
-            self.longest = min(HIGH_WATER_LIMIT, service.config.limits.body_bytes)
+            limits = service.config.limits
+            self.framing = Framing(limits.header_bytes, limits.header_count)
+            self.longest = min(HIGH_WATER_LIMIT, limits.body_bytes)
 
     return ServiceProtocol
 
@@ -67,13 +68,12 @@ class ExpressProtocol(HttpToolsProtocol):
     service: Service
     heads: Heads
     outbox: Outbox
+    framing: Framing
     longest: int
     last: Exchange | None = None
     between: bool = True
     refused: bool = False
     headed: bool = False
-    moved: bool = False
-    unread: int = 0
     read_at: float = 0.0
     read_timer: asyncio.TimerHandle | None = None
     idle_since: float | None = None
@@ -109,20 +109,16 @@ class ExpressProtocol(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         if self.refused:
             return
-        self.moved = False
-        super().data_received(data)
+        data, error = self.framing.judge(data)
+        if data:
+            super().data_received(data)
+        if error is not None and not self.refused:
+            self._refuse(error)
         if self.between or self.refused:
-            self.unread = 0
             return
         self.read_at = self.loop.time()
         if self.read_timer is None:
             self.read_timer = self.loop.call_later(READ_S, self._look_whether_stalled)
-        if self.moved:
-            self.unread = 0
-            return
-        self.unread += len(data)  # the parser keeps what there is of a head, or of trailers, and has no limit
-        if self.unread > LONGEST_HEAD:
-            self._refuse(HeadersTooLarge("the request's headers are longer than this server reads; send fewer or shorter ones"))
 
     def _look_whether_stalled(self) -> None:
         self.read_timer = None
@@ -144,14 +140,9 @@ class ExpressProtocol(HttpToolsProtocol):
         if not self.headed:
             super().on_header(name, value)
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        self.moved = True
-        super().on_body(body)
-
     def on_headers_complete(self) -> None:
         """Takes the request if it is a plain one."""
-        self.moved = self.headed = True
+        self.headed = True
         exchange = self._take()
         if exchange is None:
             super().on_headers_complete()
@@ -171,14 +162,20 @@ class ExpressProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The answer to what is not HTTP, in the form of every other error."""
-        self._refuse(BadRequest("what came is not HTTP/1.1; check the request line, the headers and Content-Length"))
+        self._refuse(BadRequest(NO_HTTP))
 
     def _refuse(self, error: ServiceError) -> None:
+        if error.limit:
+            self.service.inference.limited.count(error.limit)
         name = request_id(None)
         response = failed(error, name)
         own = _lines(self.server_state.default_headers)
         self.outbox.flush()  # what was answered before goes out before
+        begun = self.cycle is not None and not self.cycle.response_complete and getattr(self.cycle, "response_started", False)
         self._drop()
+        if begun:  # a second head amid a response would be read as its body
+            self.transport.abort()
+            return
         head = (STATUS_LINES[response.status], own, response.lines, b"connection: close\r\n\r\n")
         self.transport.write(b"".join((*head, response.body)))
         self.between, self.refused = False, True
@@ -231,11 +228,16 @@ class ExpressProtocol(HttpToolsProtocol):
             return None
         if not LEAVE.isdisjoint(headers) or self.flow.write_paused or self.parser.get_http_version() != "1.1":
             return None
-        return Exchange(Head(found, headers, int(length)), self.parser.should_keep_alive())
+        head = judged(self.service.gate, found, self.headers, int(length), self._peer())
+        return Exchange(head, self.parser.should_keep_alive())
 
     def _begin(self, exchange: Exchange, body: bytes) -> None:
-        exchange.taken = taken = Taken(self.service.inference, exchange.head, body, partial(self._write, exchange))
+        sender = exchange.head.sender(self.service.gate, self._peer())
+        exchange.taken = taken = Taken(self.service.inference, exchange.head, sender, body, partial(self._write, exchange))
         taken.begin()
+
+    def _peer(self) -> str:
+        return "" if self.client is None else self.client[0]
 
     def _write(self, exchange: Exchange, response: Response) -> None:
         """Head and body in one write; then the connection goes on as after any response."""

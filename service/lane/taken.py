@@ -10,6 +10,9 @@ import asyncio
 from collections.abc import Callable
 
 from batching import Answer
+from service.errors import Unauthorized
+from service.guard.gate import Grant
+from service.guard.principal import Principal, Scope
 from service.inference import LARGE, Inference, is_small
 from service.lane.heads import Head
 from service.request import Request
@@ -19,18 +22,52 @@ from service.response import Response, failed
 class Taken:
     """One such request; ``write`` is called once with its response, unless it is cancelled before."""
 
-    __slots__ = ("_answering", "_inference", "_pending", "_request", "_write")
+    __slots__ = ("_answering", "_inference", "_pending", "_request", "_who", "_write")
 
-    def __init__(self, inference: Inference, head: Head, body: bytes, write: Callable[[Response], None]) -> None:
+    def __init__(
+        self, inference: Inference, head: Head, who: Principal | Unauthorized, body: bytes, write: Callable[[Response], None]
+    ) -> None:
         self._inference = inference
         self._request = Request(head.target, head.headers, body)
+        self._who = who
         self._write: Callable[[Response], None] | None = write
-        self._pending: asyncio.Future[Answer] | asyncio.Task[None] | None = None
+        self._pending: asyncio.Future[Answer] | asyncio.Future[Grant] | asyncio.Task[None] | None = None
         self._answering: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Gives the request to the engine; what is refused at once is written at once."""
-        if not is_small(self._request):
+        """Lets the request in, and gives it to the engine; what is refused at once is written at once."""
+        who, request = self._who, self._request
+        if isinstance(who, Unauthorized):
+            self._end(failed(who, request.id), None)
+            return
+        request.principal = who
+        try:
+            entered = self._inference.gate.enter(who, Scope.INFER, request.target.model)
+        except Exception as error:
+            self._end(failed(error, request.id), None)
+            return
+        if isinstance(entered, Grant):
+            request.grant = entered
+            self._submit()
+        else:
+            self._pending = entered
+            entered.add_done_callback(self._enter)
+
+    def _enter(self, entered: asyncio.Future[Grant]) -> None:
+        self._pending = None
+        if self._write is None:
+            if not entered.cancelled():
+                entered.exception()  # looked at, so that it is not reported as lost
+            return
+        try:
+            self._request.grant = entered.result()
+        except (Exception, asyncio.CancelledError) as error:
+            self._end(failed(error, self._request.id), None)
+        else:
+            self._submit()
+
+    def _submit(self) -> None:
+        if not is_small(self._request) or not self._inference.gate.immediate:
             self._answering = asyncio.get_running_loop().create_task(self._answer_slowly())
             return
         try:

@@ -1,0 +1,73 @@
+"""The gate, in front of all that Quart answers: what no lane has taken has passed no gate yet."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import quart
+from quart import Quart, request, websocket
+
+from service.blueprints import answers
+from service.blueprints.faults import settled
+from service.context import Service
+from service.errors import Forbidden, OverBudget, Unauthorized
+from service.guard.access import OPEN, Access, access_of
+from service.guard.gate import Grant
+from service.guard.stay import STAY, Stay
+from service.lane.express import peer_of
+from service.routing import target
+
+
+def keep_gate(app: Quart, service: Service) -> None:
+    """Registers the hooks, which have to come before all others that could answer."""
+    gate = service.gate
+    preflights = bool(service.config.cors.allow_origins)
+
+    async def enter(running: quart.Request | quart.Websocket) -> None:
+        scope = running.scope
+        headers, peer = list(scope["headers"]), peer_of(scope)
+        rule = running.url_rule
+        access = None if rule is None else access_of(rule.endpoint, app.view_functions.get(rule.endpoint))
+        if preflights and _preflight(running):
+            access = OPEN
+        open_to_all = access is not None and access.scope is None
+        principal = gate.stranger(headers, peer) if open_to_all else gate.identify(headers, peer)
+        quart.g.principal = principal
+        if access is None:  # nothing is there, which is for those alone to know who may come
+            access = Access(None)
+        model = None if access.model is None else (running.view_args or {}).get(access.model, "")
+        if not access.spends:
+            quart.g.grant = Grant(principal, model)
+            return
+        entered = gate.enter(principal, access.scope, model)
+        quart.g.grant = entered if isinstance(entered, Grant) else await entered
+        if gate.asks and access.scope is not None and quart.has_websocket_context():
+            cast(dict[str, object], scope)[STAY] = Stay(gate, principal, headers, peer, access.scope, model)
+
+    @app.before_request
+    async def come() -> quart.Response | None:
+        try:
+            await enter(request)
+        except (Unauthorized, Forbidden, OverBudget) as error:
+            found = target(request.path)
+            if found is None or request.url_rule is None or app.view_functions[request.url_rule.endpoint] is not answers.infer:
+                raise
+            quart.g.told = True  # as an inference, as the lanes do
+            refused = service.inference.refused(error, found, answers.headers(), quart.g.get("principal"))
+            return await settled(answers.as_quart(refused))
+        return None
+
+    @app.before_websocket
+    async def knock() -> None:
+        await enter(websocket)
+
+
+def _preflight(running: quart.Request | quart.Websocket) -> bool:
+    """Whether a browser asks whether it may ask: it does so without a credential (Fetch, 4.8)."""
+    headers = running.headers
+    return (
+        isinstance(running, quart.Request)
+        and running.method == "OPTIONS"
+        and "origin" in headers
+        and "access-control-request-method" in headers
+    )

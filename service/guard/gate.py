@@ -1,0 +1,163 @@
+"""The gate that every request passes, whichever way it takes: who comes, whether he may, whether he has budget left for it.
+
+    identify 401 -> enter 403, 429 -> everything else, 404 too -> charge 429, once a request's rows are known
+
+So strangers learn of nothing what there is. The gate is called on the event loop. It knows no server and no framework, and waits
+for nobody: where budgets are kept on another machine, it answers with a future.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+from time import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from service.errors import Forbidden, Unauthorized
+from service.guard.address import Trusted, caller
+from service.guard.budgets import Allowance, Budgets, tighter
+from service.guard.credential import credential
+from service.guard.keyring import Keyring
+from service.guard.principal import Principal, Scope
+from service.sections import Auth, Limits
+
+if TYPE_CHECKING:
+    from service.guard.tokens import Tokens
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+#: Addresses whose principals are kept ready.
+_ADDRESSES: Final = 4096
+_EVERYTHING: Final = frozenset(Scope)
+
+
+class Grant:
+    """Somebody who has been let in. ``allowance``: what is left of the budget that binds him most; None where none does."""
+
+    __slots__ = ("allowance", "model", "principal")
+
+    def __init__(self, principal: Principal, model: str | None, allowance: Allowance | None = None) -> None:
+        self.principal = principal
+        self.model = model
+        self.allowance = allowance
+
+
+class Known(NamedTuple):
+    """A principal, as of one generation of the keys: ask the gate whether that ``holds`` before relying on it again."""
+
+    principal: Principal
+    generation: int
+
+
+class Gate:
+    """``asks``: whether callers have to say who they are. ``immediate``: whether it never answers with a future."""
+
+    def __init__(self, auth: Auth, limits: Limits, keyring: Keyring, tokens: Tokens | None, budgets: Budgets) -> None:
+        self.asks = auth.enabled
+        self.immediate = budgets.immediate
+        self._keyring = keyring
+        self._tokens = tokens
+        self._budgets = budgets
+        self._trusted = Trusted(limits.trusted_proxies)
+        self._of_address = lru_cache(_ADDRESSES)(self._made)
+
+    @property
+    def generation(self) -> int:
+        """Rises whenever somebody may have ceased to be who he was."""
+        return self._keyring.generation + (0 if self._tokens is None else self._tokens.generation)
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether a head may say whose it is, by the word of a proxy."""
+        return not self.asks and self._trusted.known
+
+    def identify(self, headers: Headers, peer: str) -> Principal:
+        """Who sends such headers, in lower case and each as often as it came, from that address. Raises Unauthorized."""
+        if not self.asks:
+            return self.stranger(headers, peer)
+        presented = credential(headers)
+        if presented is None:
+            raise Unauthorized
+        # No key of ours has a dot, and every token has two.
+        if self._tokens is not None and b"." in presented:
+            return self._tokens.read(presented, time())
+        return self._keyring.find(presented, time())
+
+    def known(self, headers: Headers, peer: str) -> Known | Unauthorized:
+        """The same for whoever keeps it: a refusal is given, not raised."""
+        generation = self.generation
+        try:
+            return Known(self.identify(headers, peer), generation)
+        except Unauthorized as error:
+            return error.with_traceback(None)
+
+    def holds(self, known: Known) -> bool:
+        """Whether the principal is still one: no key has changed since, and its time is not over."""
+        return known.generation == self.generation and time() < known.principal.expires
+
+    def stranger(self, headers: Headers, peer: str) -> Principal:
+        """Who comes to what is open to all: an address, and where nobody is asked it may do everything."""
+        return self._of_address(caller(headers, peer, self._trusted))
+
+    def enter(self, principal: Principal, need: Scope | None, model: str | None = None) -> Grant | asyncio.Future[Grant]:
+        """Lets him in, for what needs that scope (None: nothing but a request of his budget) and asks that model.
+
+        Raises Forbidden and OverBudget; a future raises OverBudget.
+        """
+        if need is not None and not principal.may(need, model):
+            raise _forbidden(principal, need, model)
+        spent = self._budgets.spend_request(principal, model)
+        grant = Grant(principal, model)
+        if not isinstance(spent, asyncio.Future):
+            grant.allowance = spent
+            return grant
+        entered: asyncio.Future[Grant] = spent.get_loop().create_future()
+
+        def enter(spent: asyncio.Future[Allowance | None]) -> None:
+            if _settles(spent, entered):
+                grant.allowance = spent.result()
+                entered.set_result(grant)
+
+        spent.add_done_callback(enter)
+        return entered
+
+    def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
+        """Spends the rows of his request. None: done. Raises OverBudget, and so does a future."""
+        spent = self._budgets.spend_rows(grant.principal, grant.model or "", rows)
+        if not isinstance(spent, asyncio.Future):
+            grant.allowance = tighter(grant.allowance, spent)
+            return None
+        charged: asyncio.Future[None] = spent.get_loop().create_future()
+
+        def charge(spent: asyncio.Future[Allowance | None]) -> None:
+            if _settles(spent, charged):
+                grant.allowance = tighter(grant.allowance, spent.result())
+                charged.set_result(None)
+
+        spent.add_done_callback(charge)
+        return charged
+
+    def _made(self, address: str) -> Principal:
+        return Principal(f"address:{address}", frozenset() if self.asks else _EVERYTHING)
+
+
+def _settles(spent: asyncio.Future[Allowance | None], waiting: asyncio.Future[Grant] | asyncio.Future[None]) -> bool:
+    """Whether what was asked for came, and somebody waits for it still; what went wrong instead is passed on."""
+    error = asyncio.CancelledError() if spent.cancelled() else spent.exception()
+    if waiting.done():
+        return False
+    if error is None:
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        waiting.cancel()
+    else:
+        waiting.set_exception(error)
+    return False
+
+
+def _forbidden(principal: Principal, need: Scope, model: str | None) -> Forbidden:
+    if not principal.may(need):
+        return Forbidden(f"the credential is not of the scope {need.value}; ask with one that is")
+    # In the same words whether or not there is such a model.
+    return Forbidden(f"the credential is not for the model {model!r}; ask with one that is")
