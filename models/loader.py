@@ -14,7 +14,7 @@ import numpy as np
 from models.blame import told
 from models.errors import LoadError, NotReady
 from models.manifest import Manifest
-from models.repository import Source
+from models.repository import Source, require_unchanged
 from models.runtime import Models, Runtime
 from models.tensor import Array, TensorSpec
 
@@ -24,9 +24,19 @@ _MOST_ELEMENTS = 1 << 26  # of one made-up tensor: half a gigabyte of FP64
 
 
 def load(source: Source, manifest: Manifest, models: Models) -> Runtime:
-    """The version's runtime, not yet warm. Raises LoadError; its cause says what only the operator may see."""
+    """The version's runtime, not yet warm. Raises LoadError; its cause says what only the operator may see.
+
+    What a runtime opens by its path is looked at before and after: what has been put in its place meanwhile is not served.
+    """
     try:
-        return _open(source, manifest, models)
+        require_unchanged(source)
+        runtime = _open(source, manifest, models)
+        try:
+            require_unchanged(source)
+        except LoadError:
+            runtime.close()
+            raise
+        return runtime
     except LoadError as error:
         raise LoadError(f"model {source.model!r} version {source.version} did not load: {error}") from (error.__cause__ or error)
     except Exception as error:

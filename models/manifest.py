@@ -7,8 +7,7 @@ file, the key, what came, and what was expected.
 from __future__ import annotations
 
 import json
-import stat
-import tomllib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
@@ -19,9 +18,12 @@ from pydantic_core import ErrorDetails
 
 from models.errors import LoadError
 from models.nearest import nearest
+from models.toml_text import briefly, toml
+from models.plain_file import NotPlain, open_plain
 
 FILE = "model.toml"
 LARGEST = 1 << 20  # bytes: no honest manifest comes near
+MOST_TOLD = 20  # problems that one error names: a file of a megabyte can hold a hundred thousand
 
 Positive = Annotated[int, Field(ge=1, le=2**53)]
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -106,9 +108,9 @@ class Manifest(_Section):
     def parse(cls, text: str, *, model: str) -> Manifest:
         """The manifest of that TOML text. Raises LoadError."""
         try:
-            tree = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise LoadError(f"model {model!r}, {FILE}: not valid TOML: {_briefly(error)}") from error
+            tree = toml(text)
+        except ValueError as error:
+            raise LoadError(f"model {model!r}, {FILE}: not valid TOML: {error}") from error
         return _judge(tree, model, FILE)
 
     @classmethod
@@ -119,7 +121,7 @@ class Manifest(_Section):
         try:
             tree = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise LoadError(f"model {model!r}, config: not valid JSON: {_briefly(error)}") from error
+            raise LoadError(f"model {model!r}, config: not valid JSON: {briefly(error)}") from error
         if not isinstance(tree, dict):
             raise LoadError(f"model {model!r}, config: expected a JSON object such as {{'batching': {{'max_rows': 32}}}}")
         settled = (base or cls()).model_dump()
@@ -134,12 +136,13 @@ def read_manifest(directory: Path, *, model: str | None = None) -> Manifest:
     name = directory.name if model is None else model
     path = directory / FILE
     try:
-        info = path.lstat()
-        if not stat.S_ISREG(info.st_mode):
-            raise LoadError(f"model {name!r}, {FILE}: expected a plain file; symlinks and special files are not followed")
-        if info.st_size > LARGEST:
-            raise LoadError(f"model {name!r}, {FILE}: the file has {info.st_size} bytes; expected at most {LARGEST}")
-        text = path.read_text(encoding="utf-8")
+        with open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST:
+                raise LoadError(f"model {name!r}, {FILE}: the file has {size} bytes; expected at most {LARGEST}")
+            text = file.read(LARGEST).decode().replace("\r\n", "\n")
+    except NotPlain as error:
+        raise LoadError(f"model {name!r}, {FILE}: expected a plain file; symlinks and special files are not followed") from error
     except FileNotFoundError:
         return Manifest()
     except UnicodeDecodeError as error:
@@ -155,7 +158,9 @@ def _judge(tree: Mapping[str, Any], model: str, file: str) -> Manifest:
     except ValidationError as error:
         # A list with one wrong item is also called too short: the item's own problem says enough.
         details = [detail for detail in error.errors(include_url=False) if detail["type"] != "too_short" or not detail["input"]]
-        problems = dict.fromkeys(map(_sentence, details))
+        problems = [*dict.fromkeys(map(_sentence, details[:MOST_TOLD]))]
+        if len(details) > MOST_TOLD:
+            problems.append(f"and {len(details) - MOST_TOLD} more")
         raise LoadError(f"model {model!r}, {file}: {'; '.join(problems)}") from error
 
 
@@ -165,6 +170,7 @@ _EXPECTED = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "string_type": "a string",
+    "string_unicode": "a string without lone surrogates",
     "string_too_short": "a string of at least one character",
     "tuple_type": "a list",
     "too_short": "a list of at least one",
@@ -218,12 +224,6 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 80, 40, 
 
 def _word(part: object) -> str:
     return repr(str(part)[:80])[1:-1]  # a key may hold a line break
-
-
-def _briefly(error: BaseException) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return "a number has too many digits" if "set_int_max_str_digits" in str(error) else str(error)
 
 
 def _refuse_constant(name: str) -> NoReturn:

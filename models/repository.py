@@ -172,6 +172,8 @@ def _scan_model(directory: Path, called: str | None = None) -> ModelEntry:
         return ModelEntry(name, problem=f"model {name!r} cannot be read: {error.strerror}")
     versions = tuple(sorted(versions, key=lambda entry: entry.version))
     problem = None if versions else _no_version(name, children)
+    if links := [child for child in children if not _VERSION.fullmatch(child) and (directory / child).is_symlink()]:
+        problem = f"model {name!r} has a symlink, {links[0][:80]}; put the file itself there"
     if odd := [child for child in children if child.isdecimal() and not _VERSION.fullmatch(child)]:
         problem = f"model {name!r} has a version directory {odd[0][:40]!r}; expected a positive whole number without leading zeros"
     try:
@@ -207,6 +209,23 @@ def _scan_version(model: str, version: int, directory: Path, bare: list[str] | N
     if len(stamp) > _MOST_FILES:
         return VersionEntry(version, None, f"{where} has {len(stamp)} files; expected at most {_MOST_FILES}")
     return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp))
+
+
+def require_unchanged(source: Source) -> None:
+    """Raises LoadError where a version's files are not those that were found, or a link has taken a place on the way to them."""
+    directory = source.path.parent
+    try:
+        # Found without a symlink on its way, so it has none.
+        moved = source.path.resolve(strict=True) != source.path
+        for name, size, changed, inode in source.stamp:
+            if name != source.path.name and source.platform == "python":
+                continue  # a model may write beside itself
+            info = (directory / name).lstat()
+            moved |= not stat.S_ISREG(info.st_mode) or (info.st_size, info.st_mtime_ns, info.st_ino) != (size, changed, inode)
+    except OSError as error:
+        raise LoadError(f"its files cannot be read: {error.strerror}") from error
+    if moved:
+        raise LoadError("its files were changed while it was loaded; load it again once they are in place")
 
 
 class _Refused(Exception):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import InferenceError, LoadError
+from models.plain_file import NotPlain, open_plain
 from models.runtimes.lightgbm_native import NativeBooster, library_path
 from models.runtimes.lightgbm_text import ModelText, read_model_text
 from models.runtimes.lightgbm_trial import try_model_text
@@ -46,7 +47,10 @@ class LightgbmRuntime:
         if threads < 1:
             raise LoadError(f"threads is {threads} for {path.name}, expected at least 1")
         try:
-            text = path.read_bytes()
+            with open_plain(path) as file:
+                text = file.read()
+        except NotPlain as error:
+            raise LoadError(f"{path.name} is a symbolic link, or no file at all: put the file itself there") from error
         except OSError as error:
             raise LoadError(f"{path.name} cannot be read: {error.strerror or type(error).__name__}") from error
         try:

@@ -9,12 +9,14 @@ that name an address in memory (`*/_ORT_MEM_ADDR_/*`).
 from __future__ import annotations
 
 import mmap
-import stat
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from models.errors import LoadError
+from models.plain_file import NotPlain, open_plain
 
 # Message -> field number -> the message it holds; what is not listed is skipped. Field numbers as in onnx.proto.
 _MESSAGES: Mapping[str, Mapping[int, str]] = {
@@ -54,9 +56,11 @@ class _Found:
 def read(path: Path) -> OnnxFile:
     """Reads the file's skeleton, and checks that its data files lie beside it. Raises LoadError."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise LoadError(f"{path.name} is a symbolic link, or no file at all: put the file itself into the version's folder")
-        found = _walk(path)
+        with open_plain(path) as file:
+            found = _walk(file)
+    except NotPlain as error:
+        sentence = f"{path.name} is a symbolic link, or no file at all: put the file itself into the version's folder"
+        raise LoadError(sentence) from error
     except OSError as error:
         raise LoadError(f"{path.name} cannot be read: {error.strerror}") from error
     except _MalformedError as error:
@@ -82,11 +86,9 @@ def _check_data_file(folder: Path, location: str) -> None:
         raise LoadError(f"the data file {location!r}, which holds weights of the model, is missing: put it beside the model")
 
 
-def _walk(path: Path) -> _Found:
+def _walk(file: BinaryIO) -> _Found:
     found = _Found()
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return found
+    if os.fstat(file.fileno()).st_size:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _visit(data, "Model", 0, len(data), found, 0)
     return found

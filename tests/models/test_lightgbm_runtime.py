@@ -310,7 +310,7 @@ def test_what_only_the_trial_can_see_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "gone.txt cannot be read: No such file or directory" in refusal(tmp_path / "gone.txt")
     (tmp_path / "folder").mkdir()
-    assert "folder cannot be read" in refusal(tmp_path / "folder")
+    assert "folder is a symbolic link, or no file at all" in refusal(tmp_path / "folder")
 
 
 def test_threads_below_one_are_refused(tmp_path: Path) -> None:
