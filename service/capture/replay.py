@@ -89,7 +89,7 @@ def entries(lines: Iterable[str]) -> Iterator[Entry | Skipped]:
             continue
         try:
             yield _entry(number, json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             yield Skipped(number, "the line is damaged")
 
 

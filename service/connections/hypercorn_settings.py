@@ -5,7 +5,9 @@ So is a key that has no effect under `tureen serve`: one that Tureen decides els
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from ssl import VerifyFlags, VerifyMode
@@ -26,7 +28,6 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "keep_alive_max_requests": 1_000_000,
         "keep_alive_timeout": 75.0,
         "read_timeout": 300,
-        "websocket_max_message_size": 1024 * 1024,
         "websocket_ping_interval": 20.0,
     }
 )
@@ -43,6 +44,9 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "errorlog": "leave it out, Hypercorn's messages go to Tureen's log",
         "logger_class": "leave it out, a class is not something that TOML can name",
         "application_path": "give --app to add blueprints to the app",
+        "h11_max_incomplete_size": "set header_bytes under [limits] in tureen.toml",
+        "h2_max_header_list_size": "set header_bytes under [limits] in tureen.toml",
+        "websocket_max_message_size": "set websocket_message_bytes under [limits] in tureen.toml",
         "wsgi_max_body_size": "set body_bytes under [limits] in tureen.toml",
         "cert_reqs": "set verify_mode instead",
         "max_requests": "leave it out, a worker that stops after so many requests has nobody to start it again",
@@ -111,6 +115,14 @@ def _strings(value: object) -> list[str]:
     return value
 
 
+def _verify_flags(value: object) -> VerifyFlags:
+    flags = VerifyFlags(_whole(value))
+    if flags & ~_EVERY_FLAG:  # Python keeps bits that it has no name for, and fails once the server has started
+        raise ValueError
+    return flags
+
+
+_EVERY_FLAG = functools.reduce(operator.or_, VerifyFlags)
 _TAKEN: Mapping[type, tuple[str, Callable[[Any], object]]] = {
     bool: ("true or false", _of(bool)),
     int: ("a whole number, at least 0", _whole),
@@ -119,7 +131,7 @@ _TAKEN: Mapping[type, tuple[str, Callable[[Any], object]]] = {
     list: ("a list of strings", _strings),
     dict: ("a table", _of(dict)),
     VerifyMode: ("0, 1 or 2, of which 2 demands a certificate of the client", lambda value: VerifyMode(_whole(value))),
-    VerifyFlags: ("a sum of Python's ssl.VerifyFlags", lambda value: VerifyFlags(_whole(value))),
+    VerifyFlags: ("a sum of Python's ssl.VerifyFlags", _verify_flags),
 }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 _PORTS = {"http": 80, "https": 443}
+# What urlsplit makes of more than a host and a port is not what a browser makes of it.
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 def foreign(origins: Sequence[str], host: str | None, secure: bool, allowed: Collection[str]) -> bool:
@@ -30,7 +33,9 @@ def _same(origin: str, host: str, secure: bool) -> bool:
         ports = page.port or port, here.port or port
     except (ValueError, KeyError):
         return False
-    if origin != f"{page.scheme}://{page.netloc}" or here.netloc != host or "@" in page.netloc + host:
+    if origin != f"{page.scheme}://{page.netloc}" or _HOST.fullmatch(page.netloc) is None:
+        return False
+    if _HOST.fullmatch(host) is None:
         return False
     if secure and page.scheme != "https":
         return False

@@ -18,6 +18,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Final
 
+from tests.fuzz import streams
 from tests.fuzz.shrinking import shrink
 from tests.fuzz.target import Target, judge
 from tests.fuzz.targets import TARGETS
@@ -141,6 +142,7 @@ def main(arguments: list[str]) -> int:
             if not report.ok:
                 print(report.told, flush=True)
             reports.append(report)
+    streams.close()
     print(f"{sum(report.inputs for report in reports):,} inputs, {sum(len(report.broken) for report in reports)} broken")
     return 0 if all(report.ok for report in reports) else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.fuzz import bodies, files, heads
+from tests.fuzz import bodies, files, guards, heads, streams
 from tests.fuzz.target import Target
 
-TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (*bodies.TARGETS, *files.TARGETS, *heads.TARGETS)})
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (*bodies.TARGETS, *files.TARGETS, *heads.TARGETS, *guards.TARGETS, *streams.TARGETS)})

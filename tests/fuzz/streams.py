@@ -1,0 +1,290 @@
+"""Whole requests as bytes on a connection of either server, and as what a server makes of them, to the app.
+
+The server runs in this process, on a loop that turns only while an input is in work, and is asked over a real socket: so libFuzzer
+sees what our classes do with each byte. ``<|>`` in an input is where one write ends and the next begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from quart import Quart
+
+from service.config import Config
+from service.response import code_of
+from tests.fuzz.target import CORPUS, Broken, Target
+
+Result = TypeVar("Result")
+
+#: Where an input's bytes are told apart into writes.
+CUT: Final = b"<|>"
+#: What a server may answer: never 500. 501: a coding that is none; 503, 504: it is too busy for a deadline of the request's own.
+ANSWERS: Final = frozenset({101, 200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 426, 429, 431, 501, 503, 504})
+#: How long a connection says nothing before it is taken to wait for more (seconds).
+QUIET_S: Final = 0.004
+#: After which a server that does not even close is hanging (seconds).
+HANGS_S: Final = 20.0
+
+_SETTINGS = re.compile(rb"\x00\x00.\x04\x00\x00{4}", re.DOTALL)
+_STATUS = re.compile(rb"(?:\A|[\n}\]0])HTTP/1\.1 (\d{3}) ")
+
+
+class _Complaints(logging.Handler):
+    """What the server logged as a defect."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps it."""
+        self.told.append(f"{record.name}: {record.getMessage()} {record.exc_info[1] if record.exc_info else ''}")
+
+
+class Running:
+    """A server, or its app alone, and the loop that it has to itself."""
+
+    def __init__(self, kind: str) -> None:
+        # Imported here, as only these targets need all of the service.
+        from service.app import create_app
+        from service.connections.servers import Loop, server_of
+        from service.context import service_of
+
+        folder = self.folder = Path(tempfile.mkdtemp(prefix="tureen-fuzz-"))
+        version = folder / "gemm" / "1"
+        version.mkdir(parents=True)
+        shutil.copy(CORPUS / "onnx_file" / "seed-gemm", version / "model.onnx")
+        (folder / "gemm" / "model.toml").write_text("[batching]\nwindow_ms = 0.0\n[warmup]\ncalls = 1\n")
+        config = Config.model_validate({"repository": folder, "server": "uvicorn" if kind == "uvicorn" else "hypercorn"})
+        self.complaints = _Complaints()
+        logging.getLogger().addHandler(self.complaints)
+        self.app: Quart = create_app(config)
+        self.service = service_of(self.app)
+        self.loop = Loop(self.service)
+        self.loop.set_exception_handler(lambda loop, context: self.complaints.told.append(str(context)))
+        listening = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.address = listening.getsockname()
+        self.server = server_of(self.app, [listening], patient=False)
+        self.serving = self.loop.create_task(self.server.run())
+        self.run(self._start())
+
+    async def _start(self) -> None:
+        await self.service.started.wait()
+        if self.service.loading is None:
+            raise TypeError("the app loads nothing")
+        await self.service.loading
+
+    def close(self) -> None:
+        """Stops as a server does."""
+        self.server.close()
+        self.loop.run_until_complete(asyncio.wait_for(self.serving, HANGS_S))
+        self.loop.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Turns the loop until the work is done; nothing may be complained of meanwhile."""
+        del self.complaints.told[:]
+        found = self.loop.run_until_complete(asyncio.wait_for(work, HANGS_S))
+        if self.complaints.told:
+            raise Broken(f"the server complains: {self.complaints.told[0][:300]}")
+        if self.serving.done():
+            raise Broken("the server has ended")
+        return found
+
+    async def exchange(self, writes: list[bytes]) -> bytes:
+        """What a connection answers to these writes until it closes or waits for more."""
+        client = socket.socket()
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Any of the loopback network: one address alone would run out of ports.
+        client.bind((f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.1", 0))
+        answered = bytearray()
+        try:
+            await self.loop.sock_connect(client, self.address)
+            for write in writes:
+                await self.loop.sock_sendall(client, write)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            while True:
+                try:
+                    read = await asyncio.wait_for(self.loop.sock_recv(client, 65536), QUIET_S)
+                except TimeoutError:
+                    break
+                if not read:
+                    break
+                answered += read
+        except (ConnectionError, BrokenPipeError):  # it closed before all was sent
+            pass
+        finally:
+            client.close()
+        return bytes(answered)
+
+
+_RUNNING: dict[str, Running] = {}
+
+
+def running(kind: str) -> Running:
+    """The server of that kind, started when first asked for."""
+    found = _RUNNING.get(kind)
+    if found is None:
+        found = _RUNNING[kind] = Running(kind)
+    return found
+
+
+def close() -> None:
+    """Ends all that run."""
+    while _RUNNING:
+        _RUNNING.popitem()[1].close()
+
+
+def parse_stream(kind: str, data: bytes) -> list[int]:
+    """The statuses of what a server answers: the same however the bytes are cut, as far as both waited for them."""
+    server = running(kind)
+    writes = [piece for piece in data.split(CUT) if piece]
+    statuses = _statuses(server.run(server.exchange(writes)))
+    if len(writes) > 1:
+        whole = _statuses(server.run(server.exchange([b"".join(writes)])))
+        if any(one != other for one, other in zip(statuses, whole, strict=False)):
+            raise Broken(f"cut: {statuses}, whole: {whole}")
+    return statuses
+
+
+def _statuses(answered: bytes) -> list[int]:
+    if _SETTINGS.match(answered):  # HTTP/2, whose frames are its parser's own business
+        return []
+    # 100 depends on what of the body has come when it is asked.
+    statuses = [int(status) for status in _STATUS.findall(answered) if status != b"100"]
+    if answered and not answered.startswith(b"HTTP/1.1 "):
+        raise Broken(f"no HTTP: {answered[:100]!r}")
+    for status in statuses:
+        if status not in ANSWERS:
+            raise Broken(f"it answers {status}: {answered[:300]!r}")
+    return statuses
+
+
+def parse_request(data: bytes) -> int:
+    """One request as a server gives it to the app: a line of method and path, headers, an empty line, the body. The status."""
+    head, _, body = data.partition(b"\n\n")
+    first, *rest = head.split(b"\n")
+    method, _, asked = first.decode("latin-1").partition(" ")
+    path, _, query = asked.partition("?")
+    pairs = [line.partition(b":") for line in rest]
+    headers = [(name.strip().lower(), value.strip()) for name, colon, value in pairs if colon and name.strip()]
+    server = running("app")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method if re.fullmatch(r"[A-Z]{1,20}", method) else "POST",
+        "scheme": "http",
+        "path": path if path.startswith("/") else f"/{path}",
+        "raw_path": path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "root_path": "",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "extensions": {},
+        "state": {},
+    }
+    status, answered = server.run(_asked(server.app, scope, body))
+    if status not in ANSWERS | {302, 304, 308, 409}:
+        raise Broken(f"it answers {status}: {answered[:300]!r}")
+    if status >= 400 and scope["method"] != "HEAD" and code_of(answered) is None:
+        raise Broken(f"{status} without a code: {answered[:300]!r}")
+    return status
+
+
+async def _asked(app: Quart, scope: Any, body: bytes) -> tuple[int, bytes]:
+    coming: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if coming:
+            return coming.pop()
+        return await asyncio.get_running_loop().create_future()  # a client that stays
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent[1:])
+
+
+_JSON = b'{"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}'
+_POST = b"POST /v2/models/gemm/infer HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (len(_JSON), _JSON)
+_GET = b"GET /v2/health/live HTTP/1.1\r\nhost: a\r\n\r\n"
+_CHUNKED = b"POST /v2/models/gemm/infer HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(_JSON), _JSON)
+_UPGRADE = (
+    b"GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x01a"
+)
+_STREAMS = (
+    _POST + _POST,
+    _POST[:30] + CUT + _POST[30:90] + CUT + _POST[90:] + CUT + _GET,
+    _CHUNKED + CUT + _GET,
+    _GET + _POST + b"GET / HTTP/1.0\r\n\r\n",
+    _UPGRADE,
+    _GET.replace(b"host: a", b"host: a\r\nupgrade: h2c\r\nconnection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABkAAQAAP__"),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    _POST.replace(b"\r\n\r\n", b"\r\ntransfer-encoding: chunked\r\n\r\n", 1),
+    _POST.replace(b"content-length", b"expect: 100-continue\r\ncontent-length"),
+    b"\r\n\r\n" + CUT + _GET,
+    b"GET / HTTP/1.1\nhost: a\n\n",
+)
+_LINES = (
+    *(b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"PUT ", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n", b"\r\n\r\n", b"\n", CUT),
+    *(b"host: a\r\n", b"content-length: ", b"content-length: 0\r\n", b"transfer-encoding: chunked\r\n", b"connection: close\r\n"),
+    *(b"connection: keep-alive\r\n", b"expect: 100-continue\r\n", b"upgrade: h2c\r\n", b"content-encoding: gzip\r\n", b"0\r\n\r\n", b"\0"),
+    *(b"inference-header-content-length: ", b"x-request-timeout-ms: ", b"origin: http://a\r\n", b"x-request-id: a\r\n", b"\xff", b"\t", b" "),
+    *(b"/v2/models/gemm/infer", b"/v1/models/gemm:predict", b"/v2/models/gemm", b"/metrics", b"/docs", b"/", b"*", b"http://a/", b"%2e"),
+)
+
+
+def _stream(kind: str) -> Target:
+    return Target(
+        f"stream_{kind}", partial(parse_stream, kind), seeds=_STREAMS, tokens=_LINES, longest=2048, floor=16 * 1024**2, http=False
+    )
+
+
+REQUEST = Target(
+    "request",
+    parse_request,
+    seeds=(
+        b"POST /v2/models/gemm/infer\ncontent-type: application/json\nx-request-timeout-ms: 250.5\n\n" + _JSON,
+        b'POST /v1/models/gemm:predict\naccept-encoding: gzip\nx-explain: batch\n\n{"instances": [[1, 2, 3, 4]]}',
+        b"POST /v2/models/gemm/infer\ninference-header-content-length: 0\ncontent-type: application/octet-stream\n\n" + bytes(16),
+        b'POST /v2/repository/index\n\n{"ready": true}',
+        b'POST /v2/repository/models/none/load\n\n{"parameters": {"config": "{}"}}',
+        b'POST /v2/repository/models/none/unload\n\n{"parameters": {"unload_dependents": false}}',
+        b"GET /v2/models/gemm\nif-none-match: x\n\n",
+        b"GET /v2/models/gemm/stats\n\n",
+        b"GET /metrics\naccept: application/openmetrics-text\n\n",
+        b"GET /openapi.json\norigin: https://a.example\n\n",
+        b"GET /v1/models/gemm/versions/1\n\n",
+        b"OPTIONS /v2/models/gemm/infer\norigin: https://a.example\naccess-control-request-method: POST\n\n",
+    ),
+    tokens=(
+        *_LINES,
+        *(b"/v2/repository/index", b"/v2/repository/models/", b"/load", b"/unload", b"/versions/", b"/labels/", b"/ready", b"/config", b"/stats"),
+        *(b'"parameters"', b'"config"', b'"ready"', b"1e308", b"1e-300", b"nan", b"-1", b"9" * 30, b"1_0", b"?", b"[" * 50, b'"\\ud800"'),
+        *(b"content-type: application/json; charset=", b"multipart/form-data; boundary=a", b"accept-encoding: *;q=0", b"authorization: Bearer a"),
+        *(b"traceparent: ", b"range: bytes=0-", b"cookie: a=b", b"x-forwarded-for: ", b"accept: */*", b"host: [::1", b"if-modified-since: "),
+    ),
+    longest=2048,
+    floor=16 * 1024**2,
+    http=False,
+)
+
+TARGETS = (REQUEST, _stream("hypercorn"), _stream("uvicorn"))
