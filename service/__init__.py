@@ -9,11 +9,18 @@ if TYPE_CHECKING:
     from service.app import create_app
     from service.config import Config
     from service.context import service_of
+    from service.guard.access import needs
     from service.mounts import mount
 
-__all__ = ["Config", "create_app", "mount", "service_of"]
+__all__ = ["Config", "create_app", "mount", "needs", "service_of"]
 
-_WHERE = {"Config": "service.config", "create_app": "service.app", "mount": "service.mounts", "service_of": "service.context"}
+_WHERE = {
+    "Config": "service.config",
+    "create_app": "service.app",
+    "mount": "service.mounts",
+    "needs": "service.guard.access",
+    "service_of": "service.context",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -73,7 +73,7 @@ class Inference:
         return response
 
     def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Decodes, checks and queues a small request, where the gate is immediate. Raises what the one table of errors translates."""
+        """Decodes, checks and queues a small request, where the gate is immediate. Raises what the table of errors translates."""
         served = self._find(request)
         infer = self._decode(request, served)
         if self._charge(request, infer) is not None:

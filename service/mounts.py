@@ -1,7 +1,8 @@
 """Other apps under a path of ours: a Flask (WSGI) app beside the models, or any ASGI app.
 
-What is mounted stands in front of the Quart app: none of its hooks, error handlers or limits apply there. A WSGI request occupies
-one of ``threads`` threads until it is answered, or until its client has left and the app gives the next piece of its answer.
+What is mounted stands in front of the Quart app: none of its hooks, error handlers or limits apply there, but the gate does. A
+WSGI request occupies one of ``threads`` threads until it is answered, or until its client has left and the app gives the next piece
+of its answer.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from a2wsgi import WSGIMiddleware
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 from quart import Quart
 
+from service.context import EXTENSION as SERVICE
+from service.context import Service
+from service.entrance import Entrance
 from service.errors import ConfigError
+from service.guard.access import Access, Need
+from service.guard.access import access as access_to
 from service.response import failed, request_id
 
 log = logging.getLogger("tureen.mount")
@@ -36,8 +42,9 @@ _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _LEFT = "tureen.left"
 
 
-def mount(app: Quart, path: str, other: Callable[..., Any], *, threads: int = 16) -> None:
+def mount(app: Quart, path: str, other: Callable[..., Any], *, threads: int = 16, access: Need = "infer") -> None:
     """Answers everything at and below ``path`` with ``other``, a WSGI or ASGI app; lifespan events stay with ``app``.
+    ``access``: what callers need, where the server asks for credentials at all; ``open`` leaves that to ``other``.
 
     Raises ConfigError for a path that is none, is Tureen's own, is taken, or would hide a route of ``app``.
     """
@@ -51,13 +58,14 @@ def mount(app: Quart, path: str, other: Callable[..., Any], *, threads: int = 16
             raise ConfigError(f"mount: {path} would hide the app's own route {rule.rule}; mount at another path")
     if threads < 1:
         raise ConfigError(f"mount: {path} got {threads} threads; expected at least 1")
+    asked = access_to(access)
     if _is_asgi(other):
-        mounted = Mounted(path, _Explained(other), websockets=True)
+        mounted = Mounted(path, _Explained(other), asked, websockets=True)
     else:
-        mounted = Mounted(path, _Explained(_Bridge(other, threads)), websockets=False)
+        mounted = Mounted(path, _Explained(_Bridge(other, threads)), asked, websockets=False)
     mounts = app.extensions.get(EXTENSION)
     if not isinstance(mounts, Mounts):
-        mounts = app.extensions[EXTENSION] = Mounts(app.asgi_app)
+        mounts = app.extensions[EXTENSION] = Mounts(app.asgi_app, _entrance(app))
         app.asgi_app = mounts  # type: ignore[method-assign]  # as Quart documents middleware
     mounts.add(mounted)
 
@@ -68,14 +76,16 @@ class Mounted:
 
     path: str
     app: App
+    access: Access
     websockets: bool
 
 
 class Mounts:
     """Passes what lies below a mounted path to the app that is mounted there, and everything else to ``app``."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, entrance: Entrance | None = None) -> None:
         self.app = app
+        self._entrance = entrance
         self._mounted: list[Mounted] = []
 
     def add(self, mounted: Mounted) -> None:
@@ -95,7 +105,10 @@ class Mounts:
                     scope["type"] == "http" or mounted.websockets
                 ):
                     below = {**scope, "root_path": root + mounted.path, "path": root + inside}
-                    await mounted.app(cast(Scope, below), receive, send)
+                    if self._entrance is None:
+                        await mounted.app(cast(Scope, below), receive, send)
+                    else:
+                        await self._entrance.enter(mounted.app, mounted.path, mounted.access, cast(Scope, below), receive, send)
                     return
         await self.app(scope, receive, send)
 
@@ -103,6 +116,11 @@ class Mounts:
 def beneath_mounts(front: object) -> object:
     """What an app's requests come to that no mount takes."""
     return front.app if isinstance(front, Mounts) else front
+
+
+def _entrance(app: Quart) -> Entrance | None:
+    service = app.extensions.get(SERVICE)
+    return Entrance(service.gate, service.inference.account) if isinstance(service, Service) else None
 
 
 class _Explained:

@@ -8,7 +8,7 @@ import quart
 from quart import Blueprint
 
 from service import statistics
-from service.blueprints.answers import answer, infer
+from service.blueprints.answers import answer, infer, visible
 from service.context import service_of
 from service.protocol import metadata
 
@@ -72,7 +72,7 @@ async def config(name: str, version: str | None = None) -> quart.Response:
 @oip.get("/models/stats")
 async def all_stats() -> quart.Response:
     """What every version has done since it was loaded, and the batches that it formed."""
-    return answer(metadata.statistics(map(statistics.of, service_of().engine.versions())))
+    return answer(metadata.statistics(statistics.of(served) for served in service_of().engine.versions() if visible(served.model)))
 
 
 @oip.get("/models/<model:name>/stats")

@@ -9,7 +9,7 @@ import quart
 from quart import Blueprint, request
 
 from models import Problem
-from service.blueprints.answers import answer, grant
+from service.blueprints.answers import answer, grant, visible
 from service.blueprints.answers import name as request_id
 from service.context import service_of
 from service.errors import BadRequest
@@ -28,7 +28,8 @@ class _Body(msgspec.Struct):
 async def index() -> quart.Response:
     """Every model and version with its state, and why where it does not answer."""
     body = await _body()
-    return answer(metadata.repository_index(service_of().engine.registry.index(), ready=body.ready))
+    entries = [entry for entry in service_of().engine.registry.index() if visible(entry.name)]
+    return answer(metadata.repository_index(entries, ready=body.ready))
 
 
 @repository.post("/models/<model:name>/load")

@@ -27,6 +27,8 @@ from service.sections import Log
 
 log = logging.getLogger("tureen.capture")
 
+#: Who was not let in.
+REFUSED: Final = frozenset({401, 403})
 #: How many inferences may wait to be written, and how much of them (bytes).
 CAPACITY: Final = 1024
 HELD: Final = 64 * 1024 * 1024
@@ -66,6 +68,8 @@ class Capture:
 
     def inference(self, request: Request, response: Response | None, answer: Answer | None, total_s: float) -> None:
         """An inference request has ended."""
+        if response is not None and response.status in REFUSED:
+            return  # strangers' bodies are nobody's to keep
         if self._fd is None or self._spool is None or (self._share < 1.0 and random() >= self._share):
             return
         served, infer = request.served, request.infer

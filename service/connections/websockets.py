@@ -2,8 +2,8 @@
 
 Quart queues messages without bound: whoever sends to a handler that does not read fills memory. Here what waits is bounded by its
 size; past it nothing more is read off the connection, so that TCP makes the client wait. A handler that makes no room for long is
-not going to, and word that its client has left would wait behind the messages: then the connection is closed with 1008. When the
-server stops, those that are open are closed with 1001.
+not going to, and word that its client has left would wait behind the messages: then the connection is closed with 1008, and so is
+one whose caller's credential ends. When the server stops, those that are open are closed with 1001.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import asyncio
 import contextlib
 import logging
 import sys
+from collections.abc import Mapping
+from typing import cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from quart import Quart
 from quart.asgi import ASGIWebsocketConnection
 from quart.signals import websocket_received
+
+from service.guard.stay import EXPELLED, LOOK_S, STAY, Stay
 
 log = logging.getLogger("tureen.websockets")
 
@@ -25,8 +29,6 @@ Message = str | bytes
 #: Keys of ``app.config``: how much may wait for a handler (bytes in memory, and one message more), and how long for room (seconds).
 QUEUE_BYTES, STALL_TIMEOUT = "WEBSOCKET_QUEUE_BYTES", "WEBSOCKET_STALL_TIMEOUT"
 DEFAULTS = {QUEUE_BYTES: 1024 * 1024, STALL_TIMEOUT: 60}
-#: The longest message (bytes); Hypercorn's is a setting of its own.
-MESSAGE_BYTES = 1024 * 1024
 #: Close codes: nobody reads what the client sends ("policy violation"), the server stops ("going away").
 UNREAD, AWAY = 1008, 1001
 #: How long a client may take to hear that its connection is over (seconds).
@@ -66,26 +68,32 @@ class BoundedWebsocket(ASGIWebsocketConnection):
         self._stall_s: float = app.config[STALL_TIMEOUT]
         self._client: ASGISendCallable | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._dismissed = False
+        self._dismissed: tuple[int, str] | None = None
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One connection."""
         self._client = send
-        unended = _open(self.app)
-        unended.add(self)
+        attendance = _attendance(self.app)
+        attendance.enter(self)
         try:
             await super().__call__(receive, send)
         finally:
-            unended.discard(self)
+            attendance.open.discard(self)
         if self._closed:  # a server that cannot get rid of what came before does not read the client's goodbye
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     while (await receive())["type"] != "websocket.disconnect":
                         pass
 
-    def dismiss(self) -> None:
-        """The server stops: tells the client so, and ends the handler."""
-        self._dismissed = True
+    @property
+    def overstays(self) -> bool:
+        """Whether its caller may not have it any more."""
+        stay = cast(Mapping[str, object], self.scope).get(STAY)
+        return isinstance(stay, Stay) and not stay.holds()
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Tells the client that it is over, and ends the handler."""
+        self._dismissed = code, reason
         if self._listener is not None:
             self._listener.cancel()
 
@@ -95,9 +103,9 @@ class BoundedWebsocket(ASGIWebsocketConnection):
         try:
             await self._queue_messages(receive)
         except asyncio.CancelledError:
-            if not self._dismissed:
+            if self._dismissed is None:
                 raise
-            await self._end(AWAY, "the server stops")
+            await self._end(*self._dismissed)
 
     async def _queue_messages(self, receive: ASGIReceiveCallable) -> None:
         while True:
@@ -125,10 +133,29 @@ class BoundedWebsocket(ASGIWebsocketConnection):
 
 def dismiss(app: Quart) -> None:
     """Closes every open WebSocket of the app with 1001."""
-    for one in list(_open(app)):
-        one.dismiss()
+    for one in list(_attendance(app).open):
+        one.dismiss(AWAY, "the server stops")
 
 
-def _open(app: Quart) -> set[BoundedWebsocket]:
-    found: set[BoundedWebsocket] = app.extensions.setdefault(_EXTENSION, set())
+class _Attendance:
+    """An app's open WebSockets. One timer looks after all, as long as there are any."""
+
+    def __init__(self) -> None:
+        self.open: set[BoundedWebsocket] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, one: BoundedWebsocket) -> None:
+        self.open.add(one)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        for one in list(self.open):
+            if one.overstays:
+                one.dismiss(*EXPELLED)
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look) if self.open else None
+
+
+def _attendance(app: Quart) -> _Attendance:
+    found: _Attendance = app.extensions.setdefault(_EXTENSION, _Attendance())
     return found

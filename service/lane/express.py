@@ -113,7 +113,7 @@ class ExpressLane:
 
 def peer_of(scope: HTTPScope | WebsocketScope) -> str:
     """The address of a connection's other end; empty where it has none."""
-    client = scope["client"]
+    client = scope.get("client")
     return "" if client is None else client[0]
 
 

@@ -26,6 +26,9 @@ EVENT: Final = "request"
 PROTOCOLS: Final = {oip: "oip", tfserving: "tfserving"}
 #: What orchestrators ask every few seconds is told of at level debug alone, and so is a model's own readiness.
 PROBES: Final = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+#: What strangers may bring about at any rate, without a credential or a budget: so many lines a second tell of it.
+REFUSED: Final = frozenset({401, 403, 429})
+REFUSALS_PER_S: Final = 10.0
 #: So many seconds' worth of lines may come at once before ``most_per_s`` holds.
 BURST_S: Final = 5.0
 _LEVELS: Final = ("debug", "info", "warning", "error")
@@ -107,6 +110,7 @@ class RequestLog:
         self._share = config.sample if self._least <= _LEVELS.index("info") else 0.0
         self._writer = writer
         self._pace = Pace(config.most_per_s)
+        self._refusals = Pace(min(REFUSALS_PER_S, config.most_per_s))
         self._encode = msgspec.json.Encoder().encode
         self._millisecond, self._stamp = -1, ""
 
@@ -131,6 +135,7 @@ class RequestLog:
             None if answer is None else (answer.queue_s, answer.batch_rows, answer.call_s),
             total_s,
             len(request.body),
+            None if request.principal is None else request.principal.name,
         )
         self._put((self._inference_line, fields))
 
@@ -146,6 +151,11 @@ class RequestLog:
             self._put((self._plain_line, (now, plain, level_of(plain.status))))
 
     def _wanted(self, status: int, now: float) -> bool:
+        if status in REFUSED:
+            if self._least >= 3 or self._refusals.admits(now):
+                return self._least < 3
+            self._writer.left_out += 1
+            return False
         if status >= 400:
             return self._least < 3 or status == 500
         if self._share < 1.0 and random() >= self._share:
@@ -158,7 +168,7 @@ class RequestLog:
     # -- in the writer's thread --------------------------------------------------------------------------------------------
 
     def _inference_line(self, fields: Fields) -> bytes:
-        created, name, target, version, status, body, rows, batch, total_s, size = fields
+        created, name, target, version, status, body, rows, batch, total_s, size, principal = fields
         queue_s, batch_rows, call_s = batch or (None, None, None)
         line = InferenceLine(
             self._at(created),
@@ -168,7 +178,7 @@ class RequestLog:
             self._form.slot,
             self._form.pid,
             name,
-            None,
+            principal,
             "POST",
             PROTOCOLS[target.protocol],
             target.model,
@@ -196,7 +206,7 @@ class RequestLog:
             self._form.slot,
             self._form.pid,
             plain.id,
-            None,
+            plain.principal,
             plain.method,
             plain.route,
             visible(plain.path),

@@ -34,6 +34,8 @@ log = logging.getLogger("tureen.tracing")
 
 #: More records are not kept for a collector that is slow or down, nor more sent at once, nor for longer held back (milliseconds).
 QUEUE, SENT_AT_ONCE, SENT_EVERY_MS = 4096, 128, 1000.0
+#: Whoever brings no credential has no say in what is traced.
+STRANGER: Final = 401
 #: How long a batch's span waits for the batch's requests to end (seconds), and how many wait so.
 HOLD_S, HELD = 1.0, 1024
 #: How long the last spans may take when the server stops (seconds).
@@ -89,7 +91,8 @@ class Tracer:
     def inference(self, request: Request, response: Response | None, answer: Answer | None, total_s: float) -> None:
         """An inference has ended."""
         headers = request.headers
-        identity = self._chosen(headers.get(b"traceparent"), headers.get(b"tracestate"))
+        stranger = response is not None and response.status == STRANGER
+        identity = self._chosen(None, None) if stranger else self._chosen(headers.get(b"traceparent"), headers.get(b"tracestate"))
         if identity is None:
             return
         record = InferenceRecord(identity, request, response, answer, total_s)
@@ -103,7 +106,8 @@ class Tracer:
         """Another request has ended; nobody wants a trace of every probe."""
         if plain.route in PROBES or plain.route.endswith("/ready"):
             return
-        identity = self._chosen(plain.traceparent, plain.tracestate)
+        stranger = plain.status == STRANGER
+        identity = self._chosen(None, None) if stranger else self._chosen(plain.traceparent, plain.tracestate)
         if identity is not None:
             self._give(PlainRecord(identity, plain, perf_counter()))
 
