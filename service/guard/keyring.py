@@ -35,9 +35,6 @@ class Keyring:
         self._held: dict[bytes, _Held] = {}
         self.replace(keys)
 
-    def __len__(self) -> int:
-        return len(self._held)
-
     def replace(self, keys: Iterable[Key]) -> None:
         """From now on these are the keys that there are."""
         there = frozenset(keys)

@@ -69,6 +69,11 @@ class Tokens:
             raise ConfigError("; ".join(map(str, missing)), *missing)
         return cls(auth, auth.jwt_keys, auth.jwt_issuer, auth.jwt_audience)
 
+    @property
+    def remembered(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._verified)
+
     def read(self, token: bytes, now: float) -> Principal:
         """Whose token that is, at that second since the epoch. Raises Unauthorized."""
         verified = self._verified  # the keys may change meanwhile: what the old ones have verified is not remembered by the new
