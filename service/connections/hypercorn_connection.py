@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -19,8 +20,15 @@ from hypercorn.typing import TaskGroup
 
 #: How often a connection that is busy while the server stops is looked at (seconds). HTTP/1.1 closes it after its answer by itself.
 LOOK_S = 0.1
+#: How long a connection is kept that was refused (seconds).
+REFUSED_S = 0.5
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Refused(Closed):
+    """The connection is over once its client has read why."""
 
 
 class Idleness:
@@ -95,6 +103,8 @@ class Connection(TCPServer):
             await self._send(event.data)
         elif isinstance(event, Updated) and not event.idle:
             self._idle.since = None
+        elif isinstance(event, Refused):
+            self._part()
         else:
             await super().protocol_send(event)
 
@@ -156,6 +166,14 @@ class Connection(TCPServer):
 
     def _gone(self) -> None:
         """Nothing more can be read."""
+
+    def _part(self) -> None:
+        """Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal."""
+        self._flush_soon()
+        transport = self.writer.transport
+        if transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+        self.loop.call_later(REFUSED_S, transport.close)
 
     async def _close(self) -> None:
         self._flush_soon()

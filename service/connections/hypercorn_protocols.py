@@ -1,7 +1,7 @@
 """Hypercorn's protocols, where they let in or leave open what a server on the open net must not.
 
-HTTP/1.1: a request that says its length in two ways is refused, for whoever stands in front may have read the other; `Upgrade: h2c`
-is not followed, for it leads around what checks requests in front; what is no request is told so in JSON.
+HTTP/1.1: bytes reach h11 once `guard.framing` has judged them; `Upgrade: h2c` is not followed, for it leads around what checks
+requests in front, and HTTP/2 is spoken over TLS alone; what is no request is told so in JSON.
 
 WebSockets: no compression, since neither Hypercorn nor wsproto bounds what a frame inflates to, 400 MiB from one of 1 MB; of a
 message that is too long both sides are told, and the connection ends.
@@ -11,33 +11,36 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import h11
 import hypercorn.protocol
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
-from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, EndBody, Event, Request, Response, StreamClosed
+from hypercorn.events import RawData
+from hypercorn.events import Event as Happening
+from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from wsproto.events import CloseConnection
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 
-from service.account import Account, Plain
+from service.account import Plain
+from service.connections.hypercorn_connection import Refused
+from service.connections.hypercorn_http2 import Http2
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
+from service.guard.framing import NO_HTTP, UNKNOWN_CODING, Framing, authority
+from service.guard.frames import Frames
+from service.inference import Inference
 from service.response import code_of, failed, request_id
 
 EXTENSIONS: Final = b"sec-websocket-extensions"
 #: How long a WebSocket's peer has to answer a close frame (seconds).
 CLOSE_S: Final = 2.0
 
-NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
-TWO_LENGTHS: Final = "the request has both Transfer-Encoding and Content-Length; send one of them"
 TOO_LONG: Final = "the request's headers are longer than this server reads; send fewer or shorter ones"
 NO_HANDSHAKE: Final = "the WebSocket handshake lacks a key, or asks for another version than 13"
-UNKNOWN_CODING: Final = "the only Transfer-Encoding that is taken is chunked"
 
 
 def refusal(status: int) -> ServiceError:
@@ -52,45 +55,90 @@ def refusal(status: int) -> ServiceError:
 
 
 class Http1(H11Protocol):
-    """A connection's HTTP/1.1. ``account`` is told of what no app sees."""
+    """A connection's HTTP/1.1. The account of ``inference`` is told of what no app sees."""
 
-    account: Account
+    inference: Inference
+    refused = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        limits = self.inference.limits
+        self.framing = Framing(limits.header_bytes, limits.header_count)
+
+    async def handle(self, event: Happening) -> None:
+        """What comes from the client, as far as it may be read."""
+        if not isinstance(event, RawData):
+            await super().handle(event)
+            return
+        if self.refused:
+            return
+        data, error = self.framing.judge(event.data)
+        if data or error is None:
+            await super().handle(RawData(data))
+        if error is not None:
+            await self._end(error)
+
+    async def _end(self, error: ServiceError) -> None:
+        """Refuses what comes next, once what came before it has been answered."""
+        self.refused = True
+        while self.stream is not None and self.connection.their_state is h11.DONE:
+            await self.can_read.clear()
+            await self.can_read.wait()
+        unanswered = self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}
+        await self._close_stream()  # whatever of its app still comes is not sent
+        if unanswered:
+            await self._refuse(error)
+        await self.send(Refused())
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        if event.method == b"PRI":  # HTTP/2 with prior knowledge
-            await super()._check_protocol(event)
+        """No other protocol is gone over to."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        names = [name for name, _ in request.headers]
-        if b"transfer-encoding" in names and b"content-length" in names:
-            await self._refuse(BadRequest(TWO_LENGTHS))
-            await self.send(Closed())
-            return
+        if not request.target.startswith(b"/"):  # absolute, of the host that Host names
+            path = request.target[len(authority(request.target)) :]
+            request = h11.Request(
+                method=request.method, target=path, headers=list(request.headers), http_version=request.http_version
+            )
         await super()._create_stream(request)
 
     async def _send_error_response(self, status_code: int) -> None:
         await self._refuse(refusal(status_code))
 
     async def _refuse(self, error: ServiceError) -> None:
+        if error.limit:
+            self.inference.limited.count(error.limit)
         name = request_id(None)
         response = failed(error, name)
         own = [(b"connection", b"close"), *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=response.status, headers=[*response.headers, *own]))
         await self._send_h11_event(h11.Data(data=response.body))
         await self._send_h11_event(h11.EndOfMessage())
-        self.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        self.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
 
 
 class WebSocket(WSStream):
     """A WebSocket, of either HTTP."""
 
+    inference: Inference
     _pings: asyncio.Task[None] | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._frames = Frames(self.inference.limits.websocket_message_bytes)
 
     async def handle(self, event: Event) -> None:
         """What comes from the client."""
         if isinstance(event, Request):
             event = replace(event, headers=[header for header in event.headers if header[0].lower() != EXTENSIONS])
-        await super().handle(event)
+        if isinstance(event, Body | Data) and self.handshake.accepted and not self.closed:
+            may = self._frames.judge(event.data)
+            if may:
+                await super().handle(replace(event, data=event.data[:may]))
+            if may < len(event.data) and not self.closed:
+                self.inference.limited.count("websocket_message_bytes")
+                await self._send_wsproto_event(CloseConnection(code=CloseReason.MESSAGE_TOO_BIG))
+        else:
+            await super().handle(event)
         if self.closed and self._pings is not None:
             self._pings.cancel()  # it would sleep on, and the connection, and a server that stops, would wait for it
 
@@ -122,13 +170,20 @@ class WebSocket(WSStream):
         await self.send(EndBody(stream_id=self.stream_id))
 
 
-def use_protocols(account: Account) -> None:
-    """Makes Hypercorn's connections speak these; it has no setting for that."""
+def use_protocols(inference: Inference) -> None:
+    """Makes Hypercorn's connections speak these, within the limits of ``inference``; it has no setting for that."""
 
     class ServiceHttp1(Http1):
         pass
 
-    ServiceHttp1.account = account
+    class ServiceHttp2(Http2):
+        pass
+
+    class ServiceWebSocket(WebSocket):
+        pass
+
+    ServiceHttp1.inference = ServiceHttp2.inference = ServiceWebSocket.inference = inference
     hypercorn.protocol.H11Protocol = ServiceHttp1  # type: ignore[attr-defined]  # Hypercorn only imports it
-    hypercorn.protocol.h11.WSStream = WebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it
-    hypercorn.protocol.h2.WSStream = WebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.H2Protocol = ServiceHttp2  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.h11.WSStream = ServiceWebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.h2.WSStream = ServiceWebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it

@@ -17,11 +17,13 @@ from typing import Any, Final, Protocol
 
 import hypercorn.asyncio
 import uvicorn
+from hypercorn.asyncio.tcp_server import MAX_RECV
 from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
 from service.connections import acceptor, websockets
 from service.connections.hypercorn_settings import hypercorn_settings
+from service.connections.uvicorn_websocket import websocket_protocol
 from service.context import Service, service_of
 from service.lane.express_hypercorn import use_express_connections
 from service.lane.express_uvicorn import express_protocol
@@ -95,6 +97,9 @@ class _Hypercorn:
         self._settings = _Settings()
         for name, value in hypercorn_settings().items():
             setattr(self._settings, name, value)
+        self._settings.h11_max_incomplete_size = config.limits.header_bytes + MAX_RECV  # the limit itself is judged before
+        self._settings.h2_max_header_list_size = config.limits.header_bytes
+        self._settings.websocket_max_message_size = config.limits.websocket_message_bytes
         self._settings.bind = [f"fd://{door.detach()}" for door in doors]
         self._settings.graceful_timeout = config.drain.timeout_s + TELLING_S
         self._settings.loglevel = config.log.level
@@ -132,8 +137,8 @@ class _Uvicorn:
             uvicorn.Config(
                 app,
                 http=express_protocol(self._service),
-                ws="wsproto",
-                ws_max_size=websockets.MESSAGE_BYTES,
+                ws=websocket_protocol(self._service),
+                ws_max_size=self._service.config.limits.websocket_message_bytes,
                 ws_per_message_deflate=False,  # a message may inflate to a thousand times what came
                 lifespan="on",
                 backlog=2048,

@@ -29,7 +29,7 @@ _HEAD: Final = re.compile(_REQUEST + rb"(?:" + _FIELD + rb")*+\r\n")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t -~\x80-\xff]*+)?\r\n")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _HOST: Final = re.compile(rb"[0-9a-z._~!$&'()*+,;=%:\[\]-]*+")
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?@]+)/.*")
+_ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
 _LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
 _CR, _LF, _SLASH = b"\r\n/"
 
@@ -124,7 +124,7 @@ class Framing:
             self._checked = end
             self._lines += 1
         if self._lines > self._most_lines + 1:
-            raise self._too_many()
+            raise many_lines(self._most_lines)
         if not self._checked and not b"A" <= part[:1] <= b"Z":
             raise BadRequest(NO_HTTP)
 
@@ -133,7 +133,7 @@ class Framing:
         if len(head) > self._most_bytes:
             raise self._too_long()
         if head.count(b"\n") > self._most_lines + 2:
-            raise self._too_many()
+            raise many_lines(self._most_lines)
         request = _HEAD.fullmatch(head)
         if request is None:
             raise BadRequest(NO_HTTP)
@@ -216,7 +216,7 @@ class Framing:
         self._spend(len(line))
         self._lines += 1
         if self._lines > self._most_lines:
-            raise self._too_many()
+            raise many_lines(self._most_lines)
         return at
 
     def _line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
@@ -246,10 +246,10 @@ class Framing:
             limit="header_bytes",
         )
 
-    def _too_many(self) -> HeadersTooLarge:
-        return HeadersTooLarge(
-            f"the request has more than the limit of {self._most_lines} header lines; send fewer", limit="header_count"
-        )
+
+def many_lines(most: int) -> HeadersTooLarge:
+    """The refusal of a request with more header lines than ``most``."""
+    return HeadersTooLarge(f"the request has more than the limit of {most} header lines; send fewer", limit="header_count")
 
 
 def _value(low: bytes, name: bytes) -> bytes:
@@ -270,8 +270,14 @@ def _check_host(low: bytes, target: bytes, old: bool) -> None:
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is None:
             raise BadRequest(NO_HTTP)
-        if absolute[1].lower() != host:
+        if absolute[2].lower() != host:
             raise BadRequest(NO_HOST)
+
+
+def authority(target: bytes) -> bytes:
+    """What stands before the path in an absolute target that passed; empty of any other."""
+    absolute = _ABSOLUTE.fullmatch(target)
+    return absolute[1] if absolute else b""
 
 
 def _unknown(coding: bytes, twice: bool) -> ServiceError:

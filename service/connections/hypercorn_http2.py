@@ -1,0 +1,114 @@
+"""Hypercorn's HTTP/2, with what it and h2 leave open of a request's head closed.
+
+h2 judges frames, pseudo-headers, connection headers and forbidden bytes. What it lets pass and another server may read otherwise
+is malformed here (RFC 9113, 8.1.1): a stream error, of which no app hears. A client that opens streams and resets them makes work
+that nobody wants; past a number of them its connection ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, RequestReceived, StreamReset
+from h2.exceptions import ProtocolError
+from hypercorn.events import Closed
+from hypercorn.protocol.h2 import H2Protocol
+
+from service.account import Plain
+from service.errors import BadRequest, ServiceError
+from service.guard.framing import many_lines
+from service.inference import Inference
+from service.response import code_of, failed, request_id
+
+#: Streams that a client may reset, or have reset, beside half of those that it opens.
+RESETS: Final = 100
+
+_NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+_METHOD: Final = re.compile(rb"[A-Z][A-Z_-]*")
+_PATH: Final = re.compile(rb"/[!\"$-~]*")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+_HOST: Final = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
+_MALFORMED: Final = "the request's headers are not what HTTP/2 allows"
+
+
+def check_headers(headers: Sequence[tuple[bytes, bytes]], most_lines: int) -> None:
+    """Raises BadRequest for a list of headers that is malformed, HeadersTooLarge for one with more lines than may be."""
+    one: dict[bytes, bytes] = {}
+    lines = 0
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise BadRequest(_MALFORMED)
+        if name[:1] != b":":
+            lines += 1
+        if name in (b"content-length", b"host") and one.setdefault(name, value) is not value:
+            raise BadRequest(_MALFORMED)
+        one[name] = value
+    if lines > most_lines:
+        raise many_lines(most_lines)
+    if not _METHOD.fullmatch(one.get(b":method", b"")) or not _PATH.fullmatch(one.get(b":path", b"")):
+        raise BadRequest(_MALFORMED)
+    if one[b":method"] == b"CONNECT" and one.get(b":protocol") != b"websocket":
+        raise BadRequest(_MALFORMED)
+    if not _LENGTH.fullmatch(one.get(b"content-length", b"0")) or one.get(b":scheme") not in (b"http", b"https"):
+        raise BadRequest(_MALFORMED)
+    named = one.get(b":authority", one.get(b"host"))
+    if not named or not _HOST.fullmatch(named) or one.get(b"host", named) != named:
+        raise BadRequest(_MALFORMED)
+
+
+class Http2(H2Protocol):
+    """A connection's HTTP/2. The account of ``inference`` is told of what no app sees."""
+
+    inference: Inference
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._resets = 0
+
+    async def _handle_events(self, events: list[Event]) -> None:
+        for event in events:
+            if self._passes(event):
+                await super()._handle_events([event])
+        await self._flush()
+        if self._resets > RESETS + self.keep_alive_requests // 2:
+            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self._flush()
+            await self.send(Closed())
+
+    def _passes(self, event: Event) -> bool:
+        match event:
+            case RequestReceived():
+                try:
+                    check_headers(event.headers, self.inference.limits.header_count)
+                except ServiceError as error:
+                    self._refuse(event, error)
+                    return False
+            case DataReceived() if event.stream_id not in self.streams:  # refused, or answered before its end
+                with contextlib.suppress(ProtocolError):
+                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                return False
+            case StreamReset() if event.stream_id in self.streams:
+                self._resets += 1
+        return True
+
+    def _refuse(self, request: RequestReceived, error: ServiceError) -> None:
+        """Only what is over a limit is told why: what is malformed has no meaning that an answer could be to."""
+        self._resets += 1
+        name = request_id(None)
+        response = failed(error, name)
+        self.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        with contextlib.suppress(ProtocolError):
+            if not error.limit:
+                self.connection.reset_stream(request.stream_id, ErrorCodes.PROTOCOL_ERROR)
+                return
+            self.inference.limited.count(error.limit)
+            status = (b":status", b"%d" % response.status)
+            self.connection.send_headers(request.stream_id, [status, *response.headers, *self.config.response_headers("h2")])
+            self.connection.send_data(request.stream_id, response.body, end_stream=True)
+            if request.stream_ended is None:
+                self.connection.reset_stream(request.stream_id, ErrorCodes.NO_ERROR)
