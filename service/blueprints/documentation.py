@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from importlib.metadata import version as version_of
 
@@ -15,17 +16,22 @@ from werkzeug.routing import Rule
 from models import UnknownModel
 from models.registry import Registry
 from service.assets import ASSETS, PAGE, asset
+from service.blueprints.answers import visible
+from service.config import Config
 from service.context import service_of
 from service.engine import Served
 from service.errors import UnknownPath
+from service.guard.access import access_of
 from service.openapi.document import document as openapi
-from service.openapi.facts import Offer, Route
+from service.openapi.facts import Asked, Offer, Route
 from service.published import Published, published
 
 documentation = Blueprint("documentation", __name__)
 
 #: Where an app's own document is kept.
 EXTENSION = "tureen-documentation"
+#: Documents that are kept, one for each set of models that some caller may use.
+MOST = 16
 _NOSNIFF = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 #: Swagger UI draws its icons from data: URLs; beside that, nothing but this origin's own files.
 _POLICY = (
@@ -43,13 +49,31 @@ _DAY = {**_NOSNIFF, "Cache-Control": "public, max-age=86400"}
 
 
 class Kept:
-    """The document as it was last built, and from which versions; ``lock``: it is built once for all who ask meanwhile."""
+    """The documents as they were last built, by the models that are in them, and from which versions. ``lock``: each is built
+    once for all who ask meanwhile."""
 
     def __init__(self) -> None:
         self.served: list[Served] = []
         self.labels: list[dict[str, int]] = []
-        self.document: Published | None = None
+        self.documents: OrderedDict[frozenset[str], Published] = OrderedDict()
         self.lock = asyncio.Lock()
+
+    def known(self, served: list[Served], labels: list[dict[str, int]], models: frozenset[str]) -> Published | None:
+        """The document of those models, as long as these versions answer."""
+        if list(map(id, served)) != list(map(id, self.served)) or labels != self.labels:
+            self.served, self.labels = served, labels
+            self.documents.clear()
+            return None
+        found = self.documents.get(models)
+        if found is not None:
+            self.documents.move_to_end(models)
+        return found
+
+    def keep(self, models: frozenset[str], document: Published) -> None:
+        """One more; of too many the one that was not asked for longest goes."""
+        self.documents[models] = document
+        if len(self.documents) > MOST:
+            self.documents.popitem(last=False)
 
 
 @documentation.record
@@ -61,7 +85,7 @@ def keep(state: BlueprintSetupState) -> None:
 @documentation.get("/openapi.json")
 async def document() -> quart.Response:
     """This document."""
-    return _sent(await _current(), {**_NOSNIFF, "Cache-Control": "no-cache"})
+    return _sent(await _current(), {**_NOSNIFF, "Cache-Control": "private, no-cache"}, "Accept-Encoding, Authorization, X-API-Key")
 
 
 @documentation.get("/docs")
@@ -99,18 +123,30 @@ def offers_of(served: list[Served], labels: list[dict[str, int]]) -> list[Offer]
 
 
 async def _current() -> Published:
-    """The document of what answers now; built in a thread, since that takes a while where there are many models."""
+    """What answers now and the caller may use; built in a thread, since that takes a while where there are many models."""
     kept: Kept = current_app.extensions[EXTENSION]
-    engine = service_of().engine
+    service = service_of()
+    engine = service.engine
     async with kept.lock:
         served = engine.versions()
         labels = [_labels(engine.registry, each.model) for each in served]
-        if kept.document is None or list(map(id, served)) != list(map(id, kept.served)) or labels != kept.labels:
-            routes = routes_of(current_app)
-            offers = offers_of(served, labels)
-            kept.document = await asyncio.get_running_loop().run_in_executor(engine.pool, _built, routes, offers)
-            kept.served, kept.labels = served, labels
-        return kept.document
+        models = frozenset(each.model for each in served if visible(each.model))
+        found = kept.known(served, labels, models)
+        if found is None:
+            offers = [offer for offer in offers_of(served, labels) if offer.model in models]
+            asked = asked_by(service.config)
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(engine.pool, _built, routes_of(current_app), offers, asked)
+            kept.keep(models, found)
+        return found
+
+
+def asked_by(config: Config) -> Asked:
+    """What a server so configured asks of its callers."""
+    limits = config.limits
+    bounds = (limits.requests_per_s, limits.requests_per_day, limits.rows_per_s, limits.rows_per_day, limits.address_requests_per_s)
+    # A key or a token may have a budget of its own.
+    return Asked(config.auth.enabled, config.auth.enabled or any(bound is not None for bound in bounds))
 
 
 def _labels(registry: Registry, model: str) -> dict[str, int]:
@@ -120,8 +156,8 @@ def _labels(registry: Registry, model: str) -> dict[str, int]:
         return {}
 
 
-def _built(routes: list[Route], offers: list[Offer]) -> Published:
-    content = openapi(routes, offers, version_of("tureen"))
+def _built(routes: list[Route], offers: list[Offer], asked: Asked) -> Published:
+    content = openapi(routes, offers, version_of("tureen"), asked)
     # Encoding holds the interpreter's lock: piece by piece, so that the loop has its turn between them.
     pieces = {key: {name: _encoded(part) for name, part in content[key].items()} for key in ("paths", "components")}
     return published(msgspec.json.encode({**content, **pieces}), "application/json")
@@ -134,16 +170,17 @@ def _encoded(part: dict[str, object]) -> dict[str, msgspec.Raw]:
 def _route(rule: Rule, handler: Callable[..., object] | None) -> Route:
     words, module = getattr(handler, "__doc__", None) or "", getattr(handler, "__module__", None) or ""
     ours = module.partition(".")[0] == __name__.partition(".")[0]
-    return Route(rule.rule, rule.endpoint, frozenset(rule.methods or ()), words, ours, bool(rule.websocket))
+    methods = frozenset(rule.methods or ())
+    return Route(rule.rule, rule.endpoint, methods, words, ours, bool(rule.websocket), access_of(rule.endpoint, handler))
 
 
 async def _read(name: str) -> Published:
     return await asyncio.get_running_loop().run_in_executor(service_of().engine.pool, asset, name)
 
 
-def _sent(content: Published, headers: dict[str, str]) -> quart.Response:
+def _sent(content: Published, headers: dict[str, str], vary: str = "Accept-Encoding") -> quart.Response:
     """The content in the form that the caller takes, or word that it has it already."""
-    told = {**headers, "ETag": content.etag, "Vary": "Accept-Encoding"}
+    told = {**headers, "ETag": content.etag, "Vary": vary}
     if request.if_none_match.contains_weak(content.etag.strip('"')):
         made = quart.Response(b"", 304, content_type=content.content_type)
     elif content.gzipped is not None and request.accept_encodings.quality("gzip") > 0:

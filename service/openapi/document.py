@@ -79,7 +79,7 @@ class _Draft:
         else:
             self.tags.setdefault(described.tag, TAGS.get(described.tag, ""))
             made = _operation(described, name, parameters)
-        item[method] = security.guarded(made, route.need, self.asked)
+        item[method] = security.guarded(made, route.access, self.asked)
 
     def _variable(self, name: str, converter: str, described: Operation | None) -> Json:
         if described is None:
@@ -152,7 +152,7 @@ class _Draft:
             made |= {"tags": [tag], "summary": f"Ask {offer.model}, {which}", "description": _tensors(offer)}
             made["requestBody"] = self._typed_request(exchange, stem)
             self._type_answer(made, described, exchange, stem)
-            item[method] = security.guarded(made, route.need, self.asked)
+            item[method] = security.guarded(made, route.access, self.asked)
 
     def _typed_request(self, exchange: Exchange, stem: str) -> Json:
         content: dict[str, Json] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.signature import Signature
-from service.guard.principal import Scope
+from service.guard.access import OPEN, Access
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One rule of the app. ``rule`` is as Werkzeug writes it, ``endpoint`` as Quart does, ``words`` its handler's docstring;
-    ``ours``: it is Tureen's own, not the user's. ``need``: the scope that a caller has to have, None where anybody may come."""
+    ``ours``: it is Tureen's own, not the user's. ``access``: what it asks of callers."""
 
     rule: str
     endpoint: str
@@ -19,7 +19,7 @@ class Route:
     words: str = ""
     ours: bool = True
     websocket: bool = False
-    need: Scope | None = None
+    access: Access = OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of callers: ``credential``: who they are; ``budget``: that they come no more often than they may."""
+    """What this server asks of callers: ``credential``: who they are; ``budget``: that they come no more often than they may."""
 
     credential: bool = False
     budget: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.guard.access import Access
 from service.guard.principal import Scope
 from service.openapi.errors import response_name
 from service.openapi.facts import Asked
@@ -25,10 +26,11 @@ def components(asked: Asked) -> Json:
     return {"securitySchemes": _SCHEMES} if asked.credential else {}
 
 
-def guarded(operation: Json, need: Scope | None, asked: Asked) -> Json:
+def guarded(operation: Json, access: Access, asked: Asked) -> Json:
     """The operation with what it asks of callers, and with how they are refused."""
+    need = access.scope
     refusals = [401, 403] if asked.credential and need is not None else []
-    if asked.budget:
+    if asked.budget and access.spends:
         refusals.append(429)
     responses = operation["responses"]
     if isinstance(responses, dict):

@@ -49,6 +49,15 @@ class Page:
         """Returns once the expression holds on the page."""
         until(lambda: bool(self.evaluate(f"Boolean({script})")), f"the page has {script}")
 
+    def reload(self, script: str = "location.reload()") -> None:
+        """Runs a script that loads the page again, and returns once it has: nothing can be asked of a page that goes."""
+        self.evaluate(script)
+        while True:
+            event = json.loads(self.connection.recv(PATIENCE_S))
+            self._keep(event)
+            if event.get("method") == "Page.loadEventFired":
+                return
+
     def _keep(self, event: Any) -> None:
         told = event.get("params", {})
         match event.get("method"):

@@ -19,6 +19,7 @@ from service import create_app
 from service.blueprints.documentation import routes_of
 from service.config import Config
 from service.failures import TABLE
+from service.guard.access import ADMIN, INFER, OPEN, PROBE, Access
 from service.guard.principal import Scope
 from service.openapi.document import document
 from service.openapi.facts import Asked, Offer, Route
@@ -69,8 +70,8 @@ def operations(made: Any) -> Iterator[tuple[str, str, Any]]:
             yield path, method, operation
 
 
-def needing(routes: list[Route], need: Scope) -> list[Route]:
-    return [replace(route, need=need) for route in routes]
+def needing(routes: list[Route], access: Access) -> list[Route]:
+    return [replace(route, access=access) for route in routes]
 
 
 def resolved(made: Any, schema: Any) -> Draft202012Validator:
@@ -147,7 +148,7 @@ def test_a_model_has_paths_for_itself_its_versions_and_its_labels_each_typed_by_
 
 
 def test_every_error_of_the_table_is_in_the_document_under_its_status(app: Quart) -> None:
-    made: Any = document(needing(routes_of(app), Scope.INFER), [], "1", ALL)
+    made: Any = document(needing(routes_of(app), INFER), [], "1", ALL)
     told = {
         (status, code)
         for response in made["components"]["responses"].values()
@@ -165,16 +166,23 @@ def test_every_error_of_the_table_is_in_the_document_under_its_status(app: Quart
 
 
 def test_a_server_that_asks_nobody_has_no_word_of_credentials(app: Quart) -> None:
-    made: Any = document(needing(routes_of(app), Scope.ADMIN), OFFERS["scalars"], "1")
+    made: Any = document(needing(routes_of(app), ADMIN), OFFERS["scalars"], "1")
     assert "securitySchemes" not in made["components"]
     for *_, operation in operations(made):
         assert "security" not in operation
         assert not {"401", "403", "429"} & set(operation["responses"])
 
 
+def test_each_route_asks_for_what_the_gate_asks(app: Quart) -> None:
+    asked = {route.endpoint: route.access for route in routes_of(app)}
+    assert asked["repository.load"] == ADMIN
+    assert asked["metrics.scrape"].scope is Scope.METRICS
+    assert asked["health.live"] == PROBE
+
+
 @pytest.mark.parametrize("need", Scope)
 def test_an_operation_names_the_scope_that_it_asks_for_and_how_it_refuses(app: Quart, need: Scope) -> None:
-    made: Any = document(needing(routes_of(app), need), OFFERS["scalars"], "1", ALL)
+    made: Any = document(needing(routes_of(app), Access(need)), OFFERS["scalars"], "1", ALL)
     for *_, operation in operations(made):
         assert operation["security"] == [{"bearer": [need.value]}, {"key": [need.value]}]
         assert {"401", "403", "429"} <= set(operation["responses"])
@@ -182,11 +190,12 @@ def test_an_operation_names_the_scope_that_it_asks_for_and_how_it_refuses(app: Q
     OpenAPIV31SpecValidator(json.loads(json.dumps(made))).validate()
 
 
-def test_an_open_operation_asks_for_nothing_and_may_be_over_a_budget_all_the_same(app: Quart) -> None:
-    made: Any = document(routes_of(app), OFFERS["scalars"], "1", ALL)
-    for *_, operation in operations(made):
-        assert operation["security"] == []
-        assert {"401", "403", "429"} & set(operation["responses"]) == {"429"}
+def test_an_open_operation_asks_for_nothing_and_may_be_over_a_budget_unless_it_is_a_probe(app: Quart) -> None:
+    for access, refusals in ((OPEN, {"429"}), (PROBE, set[str]())):
+        made: Any = document(needing(routes_of(app), access), OFFERS["scalars"], "1", ALL)
+        for *_, operation in operations(made):
+            assert operation["security"] == []
+            assert {"401", "403", "429"} & set(operation["responses"]) == refusals
 
 
 def test_the_order_in_which_routes_were_added_changes_nothing(app: Quart) -> None:
