@@ -36,6 +36,7 @@ from service.hooks import request_hooks
 from service.inference import Inference
 from service.lane.express import ExpressLane
 from service.lane.probes import Probes
+from service.metrics import families
 from service.metrics.exporter import Exporter
 from service.mounts import beneath_mounts
 from service.observers import finish, observers
@@ -58,10 +59,11 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     account = Account(told)
     keyring = Keyring()
     tokens = _tokens(config.auth)
-    budgets = open_budgets(config, place, engine.limits)
+    limited = Limited() if exporter is None else exporter.limited
+    stood_in = None if exporter is None else exporter.counter(families.STOOD_IN)
+    budgets = open_budgets(config, place, engine.limits, limited, stood_in)
     gate = Gate(config.auth, config.limits, keyring, tokens, budgets)
     follower = Follower(engine, place, config.workers, keyring=keyring if config.auth.api_keys else None, tokens=tokens)
-    limited = Limited() if exporter is None else exporter.limited
     inference = Inference(engine, config.limits, account, limited, gate)
     service = Service(config, engine, inference, place, follower, gate, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
@@ -89,6 +91,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
             log.warning("the app has request hooks of its own, so inference requests go through Quart, which is slower")
         if exporter is not None:
             exporter.start()
+        await budgets.start()
         follower.open()
         await follower.learn()  # nobody who has a key is turned away at the start
         service.loading = asyncio.get_running_loop().create_task(follower.start())
@@ -100,6 +103,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
             service.loading.cancel()  # what loads now is waited for as long as what computes
         await follower.close()
         await engine.close()
+        await budgets.close()
         if exporter is not None:
             await exporter.stop()
         await finish(told)

@@ -93,6 +93,7 @@ class Limits(Section):
     redis_url: Annotated[str, AfterValidator(_redis)] | None = Field(
         default=None, description="an address without a password, as in redis://127.0.0.1:6379/0"
     )
+    redis_timeout_ms: float = Field(default=50.0, gt=0, le=10_000, description="a number of milliseconds, above 0 and up to 10000")
     redis_password_file: Path | None = Field(default=None, strict=False, description="a path to a file with the password alone")
 
 

@@ -130,6 +130,7 @@ def tightest(states: Iterable[State], now: float) -> Allowance | None:
 def refusal(states: Sequence[State], cost: float, now: float) -> OverBudget:
     """What is said where not all of them conform, of the one that has to be waited for longest."""
     lacking = [(bound, value, wait_s(bound, value, cost, now)) for bound, value in states if not conforms(bound, value, cost)]
+    lacking = lacking or [(bound, value, 0.0) for bound, value in states]  # another machine's arithmetic said so
     bound, value, wait = max(lacking, key=lambda lack: math.inf if lack[2] is None else lack[2])
     left = allowance(bound, value, now)
     return OverBudget(_sentence(bound, int(cost), wait), wait, key=bound.key, allowance=left)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 from models.manifest import Limits as ModelLimits
 from service.config import Config
 from service.guard.budget import Allowance, Bound, allowance_headers, allowance_lines, tighter
+from service.guard.limited import Limited
 from service.guard.memory import MemoryBudgets
 from service.guard.principal import Principal
+from service.guard.quotas import Quotas, restore
 from service.guard.rules import Rules
 from service.guard.tables import Tables
 from service.processes.place import Place
+from service.store import ControlStore
 
 __all__ = ["Allowance", "Bound", "Budgets", "allowance_headers", "allowance_lines", "open_budgets", "tighter"]
 
@@ -43,7 +47,33 @@ class Budgets(Protocol):
         """The app has done its last."""
 
 
-def open_budgets(config: Config, place: Place, models: Mapping[str, ModelLimits] = MappingProxyType({})) -> Budgets:
-    """Those that the configuration asks for. ``models``: what one caller may ask of each model that says so; it may change."""
-    tables = place.budgets or Tables.create(len(place.board), config.limits.budget_entries)
-    return MemoryBudgets(Rules(config.limits, models), tables.table(place.slot))
+def open_budgets(
+    config: Config,
+    place: Place,
+    models: Mapping[str, ModelLimits] = MappingProxyType({}),
+    limited: Limited | None = None,
+    stood_in: Callable[[], None] | None = None,
+) -> Budgets:
+    """Those that the configuration asks for. ``models``: what one caller may ask of each model that says so; it may change.
+    ``limited`` counts what is refused, and ``stood_in`` is told of each spending that Redis did not answer. Raises ConfigError."""
+    limits, limited = config.limits, limited or Limited()
+    rules = Rules(limits, models)
+    lasting = ControlStore(place.state) if place.state is not None and config.store.state_dir is not None else None
+    tables = place.budgets or open_tables(len(place.board), limits.budget_entries, lasting)
+    quotas = None if lasting is None or limits.redis_url is not None else Quotas(lasting)
+    memory = MemoryBudgets(rules, tables.table(place.slot), limited, quotas)
+    if limits.redis_url is None:
+        return memory
+    from service.guard.redis import RedisBudgets, password_of  # it takes a while to import, and most servers have no use for it
+
+    password = password_of(limits.redis_password_file)
+    timeout_s = limits.redis_timeout_ms / 1000
+    return RedisBudgets(rules, memory, limited, limits.redis_url, password, timeout_s, stood_in or (lambda: None))
+
+
+def open_tables(lines: int, entries: int, lasting: ControlStore | None) -> Tables:
+    """New ones for so many lines of a board, with what was spent of the day's quotas before this server was started."""
+    tables = Tables.create(lines + 1, entries)
+    if lasting is not None:
+        restore(tables, lines, lasting, time.time())
+    return tables

@@ -5,30 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from models.manifest import Limits as ModelLimits
+from service.errors import OverBudget
 from service.guard.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, conforms, refusal, tighter
-from service.guard.principal import Budget, Principal
-from service.guard.rules import Rules
+from service.guard.limited import Limited
+from service.guard.principal import Principal
+from service.guard.quotas import Quotas
+from service.guard.rules import KNOWN, Rules
 from service.guard.tables import Entry, Table
-
-#: Callers whose budgets are not looked up anew each time; past it, all are once more.
-KNOWN = 8192
-
-
-class _Account:
-    """What one caller is held to, as it was looked up: good while its budget and the model's are the same objects."""
-
-    __slots__ = ("budget", "entries", "limits")
-
-    def __init__(self, budget: Budget, limits: ModelLimits | None, entries: tuple[Entry, ...]) -> None:
-        self.budget = budget
-        self.limits = limits
-        self.entries = entries
 
 
 class MemoryBudgets:
-    """The budgets of one worker and those beside it, kept in ``table``. ``spent`` is told of each quota that was spent of;
-    ``clock`` is one that all processes share, ``wall`` that of the epoch (seconds)."""
+    """The budgets of one worker and those beside it, kept in ``table``. ``limited`` counts refusals, ``quotas`` is told of what
+    has to last; ``clock`` is one that all processes share, ``wall`` that of the epoch (seconds)."""
 
     immediate = True
 
@@ -36,38 +24,43 @@ class MemoryBudgets:
         self,
         rules: Rules,
         table: Table,
-        spent: Callable[[Entry], None] | None = None,
+        limited: Limited,
+        quotas: Quotas | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._rules = rules
-        self._models = rules.models
         self._table = table
-        self._spent = spent
+        self._limited = limited
+        self._quotas = quotas
         self._clock = clock
         self._wall = wall
-        self._requests: dict[str, _Account] = {}
-        self._rows: dict[str, _Account] = {}
         self._entries: dict[Bound, Entry] = {}
+
+    async def start(self) -> None:
+        """The app is served."""
+        if self._quotas is not None:
+            self._quotas.start(self._table)
+
+    async def close(self) -> None:
+        """The app has done its last."""
+        if self._quotas is not None:
+            await self._quotas.close()
 
     def spend_request(self, principal: Principal, model: str | None) -> Allowance | None:
         """Spends one request, of every budget that it falls under or of none. Raises OverBudget; None: no bound."""
-        limits = None if model is None else self._models.get(model)
-        name = principal.name if limits is None else f"{principal.name} {model}"
-        account = self._requests.get(name)
-        if account is None or account.budget is not principal.budget or account.limits is not limits:
-            account = self._open(self._requests, name, principal.budget, limits, self._rules.requests(principal, model))
-        entries = account.entries
+        held = self._rules.requests(principal, model)
+        entries = held.entries
+        if entries is None:
+            entries = held.entries = tuple([self._table.entry(bound) for bound in held.bounds])
         return self._spend(entries, 1) if entries else None
 
     def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | None:
         """Spends the rows of a decoded request. Raises OverBudget; None: no bound."""
-        limits = self._models.get(model)
-        name = principal.name if limits is None else f"{principal.name} {model}"
-        account = self._rows.get(name)
-        if account is None or account.budget is not principal.budget or account.limits is not limits:
-            account = self._open(self._rows, name, principal.budget, limits, self._rules.rows(principal, model))
-        entries = account.entries
+        held = self._rules.rows(principal, model)
+        entries = held.entries
+        if entries is None:
+            entries = held.entries = tuple([self._table.entry(bound) for bound in held.bounds])
         return self._spend(entries, rows) if entries else None
 
     def spend(self, bounds: Sequence[Bound], cost: float) -> Allowance | None:
@@ -82,15 +75,6 @@ class MemoryBudgets:
             entry = self._entries[bound] = self._table.entry(bound)
         return entry
 
-    def _open(
-        self, accounts: dict[str, _Account], name: str, budget: Budget, limits: ModelLimits | None, bounds: tuple[Bound, ...]
-    ) -> _Account:
-        if len(accounts) >= KNOWN:
-            accounts.clear()  # whoever comes again is looked up again: some microseconds
-        entries = tuple([self._table.entry(bound) for bound in bounds])
-        account = accounts[name] = _Account(budget, limits, entries)
-        return account
-
     def _spend(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
         if len(entries) == 1 and entries[0].bound.every_s:  # one rate, which is the usual case: the same as below, unrolled
             (entry,) = entries
@@ -104,7 +88,7 @@ class MemoryBudgets:
             every_s = bound.every_s
             value = beyond + cost * every_s
             if value > bound.most_s:
-                raise refusal([State(bound, beyond)], cost, self._wall())
+                raise self._refused([State(bound, beyond)], cost, self._wall())
             self._table.put_tat(entry, now + value)
             left = int((bound.depth_s - value) / every_s + 1e-6)
             return Allowance(bound.limit, left if left > 0 else 0, value, bound.depth_s)
@@ -121,7 +105,7 @@ class MemoryBudgets:
             enough = enough and conforms(bound, value, cost)
             values.append(value)
         if not enough:
-            raise refusal([State(entry.bound, value) for entry, value in zip(entries, values, strict=True)], cost, wall)
+            raise self._refused([State(entry.bound, value) for entry, value in zip(entries, values, strict=True)], cost, wall)
         left: Allowance | None = None
         for entry, value in zip(entries, values, strict=True):
             bound = entry.bound
@@ -131,13 +115,12 @@ class MemoryBudgets:
                     table.put_tat(entry, now + spent)
                 else:
                     table.add(entry, day, int(cost))
-                    if self._spent is not None:
-                        self._spent(entry)
+                    if self._quotas is not None:
+                        self._quotas.spent(entry)
             left = tighter(left, allowance(bound, spent, wall))
         return left
 
-    async def start(self) -> None:
-        """The app is served."""
-
-    async def close(self) -> None:
-        """The app has done its last."""
+    def _refused(self, states: Sequence[State], cost: float, wall: float) -> OverBudget:
+        error = refusal(states, cost, wall)
+        self._limited.count(error.key)
+        return error

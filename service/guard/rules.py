@@ -8,16 +8,32 @@ from typing import Final
 from models.manifest import Limits as ModelLimits
 from service.guard.budget import Bound, Unit
 from service.guard.principal import Budget, Principal
+from service.guard.tables import Entry
 from service.sections import Limits
 
 #: How principals are called that only their address is known of.
 ADDRESS: Final = "address:"
+#: Callers that are not looked up anew each time; past it, all are once more.
+KNOWN: Final = 8192
+
+
+class Held:
+    """What one caller is held to, as it was looked up: good while its budget and the model's are the same objects. ``entries``:
+    where that is kept, for who keeps it in memory."""
+
+    __slots__ = ("bounds", "budget", "entries", "limits")
+
+    def __init__(self, budget: Budget, limits: ModelLimits | None, bounds: tuple[Bound, ...]) -> None:
+        self.budget = budget
+        self.limits = limits
+        self.bounds = bounds
+        self.entries: tuple[Entry, ...] | None = None
 
 
 class Rules:
     """``models``: what one caller may ask of those models that say so."""
 
-    __slots__ = ("_address", "_defaults", "models")
+    __slots__ = ("_address", "_defaults", "_models", "_requests", "_rows")
 
     def __init__(self, limits: Limits, models: Mapping[str, ModelLimits]) -> None:
         self._defaults = Budget(
@@ -29,30 +45,53 @@ class Rules:
             limits.rows_per_day,
         )
         self._address = (limits.address_requests_per_s, limits.address_requests_burst)
-        self.models = models
+        self._models = models
+        self._requests: dict[str, Held] = {}
+        self._rows: dict[str, Held] = {}
 
-    def requests(self, principal: Principal, model: str | None) -> tuple[Bound, ...]:
-        """What a request falls under."""
+    def requests(self, principal: Principal, model: str | None) -> Held:
+        """What a request falls under. Names of models are the caller's to invent: only those that say something count."""
+        limits = None if model is None else self._models.get(model)
+        name = principal.name if limits is None else f"{principal.name} {model}"
+        held = self._requests.get(name)
+        if held is None or held.budget is not principal.budget or held.limits is not limits:
+            held = _keep(self._requests, name, Held(principal.budget, limits, self._of_request(principal, model, limits)))
+        return held
+
+    def rows(self, principal: Principal, model: str) -> Held:
+        """What a request's rows fall under."""
+        limits = self._models.get(model)
+        name = principal.name if limits is None else f"{principal.name} {model}"
+        held = self._rows.get(name)
+        if held is None or held.budget is not principal.budget or held.limits is not limits:
+            held = _keep(self._rows, name, Held(principal.budget, limits, self._of_rows(principal, model, limits)))
+        return held
+
+    def _of_request(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:
         who, own, default = principal.name, principal.budget, self._defaults
         chosen = _chosen((own.requests_per_s, own.requests_burst), (default.requests_per_s, default.requests_burst))
         key = "requests_per_s"
         if who.startswith(ADDRESS) and self._address[0] is not None:
             chosen, key = self._address, "address_requests_per_s"
         found = [_rate(who, "requests", chosen, key), _quota(who, "requests", own.requests_per_day, default.requests_per_day)]
-        limits = self.models.get(model) if model is not None else None
         if limits is not None:
             found.append(_rate(who, "requests", (limits.requests_per_s, limits.requests_burst), key, model))
         return tuple([bound for bound in found if bound is not None])
 
-    def rows(self, principal: Principal, model: str) -> tuple[Bound, ...]:
-        """What a request's rows fall under."""
+    def _of_rows(self, principal: Principal, model: str, limits: ModelLimits | None) -> tuple[Bound, ...]:
         who, own, default = principal.name, principal.budget, self._defaults
         chosen = _chosen((own.rows_per_s, own.rows_burst), (default.rows_per_s, default.rows_burst))
         found = [_rate(who, "rows", chosen, "rows_per_s"), _quota(who, "rows", own.rows_per_day, default.rows_per_day)]
-        limits = self.models.get(model)
         if limits is not None:
             found.append(_rate(who, "rows", (limits.rows_per_s, limits.rows_burst), "rows_per_s", model))
         return tuple([bound for bound in found if bound is not None])
+
+
+def _keep(known: dict[str, Held], name: str, held: Held) -> Held:
+    if len(known) >= KNOWN:
+        known.clear()
+    known[name] = held
+    return held
 
 
 Rate = tuple[float | None, int | None]

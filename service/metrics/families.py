@@ -88,6 +88,10 @@ LOG_LINES = Family("tureen_log_lines", "counter", "Lines written to the log.")
 LOG_LEFT_OUT = Family("tureen_log_left_out_lines", "counter", "Requests without a line, as more came than [log] most_per_s.")
 LOG_DROPPED = Family("tureen_log_dropped_lines", "counter", "Lines of the log that were lost rather than waited for.")
 
+STOOD_IN = Family(
+    "tureen_budgets_stood_in", "counter", "Spendings that a machine's own memory had to decide, as Redis did not answer."
+)
+
 #: What workers count in cells, by name.
 COUNTED: Final = {
     family.name: family
@@ -101,6 +105,7 @@ COUNTED: Final = {
         HTTP_REQUESTS,
         HTTP_DURATION,
         LIMITED,
+        STOOD_IN,
         BATCHES,
         REFUSED,
         EXPIRED,

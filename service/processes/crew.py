@@ -32,25 +32,30 @@ CLOSING_S: Final = 15.0
 SPARE: Final = 8
 
 
+def lines_for(workers: int) -> int:
+    """The lines of the board of a server that begins with so many workers."""
+    return 2 * workers + SPARE
+
+
 class Crew:
-    """``doors``: the socket that all may come to, and the admin address's where there is one. ``entries``: how many budgets each
-    child keeps. ``heard`` is told what a child says. ``first``: a process that has been spawned already, to be the first child."""
+    """``doors``: the socket that all may come to, and the admin address's where there is one. ``tables``: what callers have
+    spent. ``heard`` is told what a child says. ``first``: a process that has been spawned already, to be the first child."""
 
     def __init__(
         self,
         workers: int,
         doors: Sequence[socket.socket],
         state: Path | None,
-        entries: int,
+        tables: Tables,
         heard: Callable[[Child, Answer, str], None],
         *,
         begun: float,
         first: Spawned | None,
     ) -> None:
-        lines = 2 * workers + SPARE
+        lines = lines_for(workers)
         self._board = Board.create(lines)
         self._cells = Cells.create(lines)
-        self._budgets = Tables.create(lines, entries)
+        self._budgets = tables
         self._doors = doors
         self._state = state
         self._heard = heard

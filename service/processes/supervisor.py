@@ -20,14 +20,16 @@ from pathlib import Path
 
 from service.config import Config
 from service.errors import ConfigError
+from service.guard.budgets import open_tables
 from service.processes import restarts
 from service.processes.children import Child
 from service.processes.chronicle import Chronicle
-from service.processes.crew import Crew
+from service.processes.crew import Crew, lines_for
 from service.processes.reloading import settled
 from service.processes.restarts import Exit
 from service.processes.spawning import SIGNALS, Spawned, has_terminal
 from service.processes.specification import Answer
+from service.store import ControlStore
 
 log = logging.getLogger("tureen.supervisor")
 
@@ -60,7 +62,9 @@ class Supervisor:
         first: Spawned | None = None,
     ) -> None:
         self._config = config
-        self._crew = Crew(config.workers, doors, state, config.limits.budget_entries, self._heard, begun=begun, first=first)
+        lasting = ControlStore(state) if state is not None and config.store.state_dir is not None else None
+        tables = open_tables(lines_for(config.workers), config.limits.budget_entries, lasting)
+        self._crew = Crew(config.workers, doors, state, tables, self._heard, begun=begun, first=first)
         self._resolve = resolve
         self._refuse = refuse
         self._chronicle = chronicle

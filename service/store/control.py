@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 
 from service.errors import ConfigError, StoreUnavailable
 from service.guard.key import Key
-from service.store import audit, keys, wishes
+from service.store import audit, keys, spent, wishes
 from service.store.audit import Entry
 from service.store.connection import DAMAGED, code, connect, opened, told, trouble
 from service.store.migrations import MIGRATIONS, migrate, transaction, version
@@ -120,6 +120,16 @@ class ControlStore:
             revoked = keys.revoke(connection, number, entry.at)
             audit.append(connection, entry)
             return revoked
+
+    def spent(self, day: int, most: int) -> dict[str, int]:
+        """What was spent of quotas on a day since the epoch, at most so many. Raises StoreUnavailable."""
+        with opened(self.path, "rw") as connection:
+            return spent.spent(connection, day, most)
+
+    def keep_spent(self, day: int, counts: Mapping[str, int]) -> None:
+        """Writes what was spent of quotas on a day. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            spent.keep_spent(connection, day, counts)
 
     def append(self, entry: Entry) -> None:
         """Writes a line of the audit that goes with no other change. Raises StoreUnavailable."""

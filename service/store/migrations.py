@@ -89,7 +89,16 @@ WHEN OLD.revoked IS NOT NULL BEGIN
 END;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS)
+_SPENT: Final = """
+-- What has been spent of quotas on the last day, which is counted from the epoch, of UTC.
+CREATE TABLE spent (
+    name TEXT PRIMARY KEY,
+    day INTEGER NOT NULL,
+    units INTEGER NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS, _SPENT)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
