@@ -86,7 +86,8 @@ def expanded(path: str) -> set[str]:
 
 def test_the_documented_model_toml_has_every_key_with_its_default() -> None:
     text = toml_of(page("models.md"))
-    assert written(tomllib.loads(text), sections(Manifest)) == sections(Manifest)
+    with_all = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))  # those without a default too
+    assert written(with_all, sections(Manifest)) == sections(Manifest)
     assert Manifest.parse(text, model="documented") == Manifest()
 
 
