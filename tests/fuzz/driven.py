@@ -1,7 +1,7 @@
 """One target driven by atheris in a process of its own: python -m tests.fuzz.driven TARGET INPUTS FOLDER
 
-Our own packages are instrumented as they are imported, so libFuzzer sees which inputs reach something new, and goes on from them.
-What breaks a rule is written to FOLDER/broken and does not end the run; a hang or a crash of the process does, and the input lies in
+Our own packages are instrumented as they are imported, so libFuzzer sees which inputs reach something new, and goes on from
+them. What breaks a rule is written to FOLDER/broken and does not end the run; a hang or a crash of the process does, and the input lies in
 FOLDER as libFuzzer's artifact. FOLDER/counted says how many inputs were judged.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
@@ -19,7 +20,8 @@ with atheris.instrument_imports(include=["service", "models"]):
     from tests.fuzz.targets import TARGETS
 
     if __name__ == "__main__":
-        judge(TARGETS[sys.argv[1]], b"")  # what is imported at first use is instrumented too
+        with suppress(Exception):
+            TARGETS[sys.argv[1]].parse(b"")  # what is imported at first use is instrumented too
 
 #: Every so many inputs the count is written, and the memory of one is measured.
 OFTEN = 500
@@ -50,7 +52,7 @@ def main(name: str, inputs: int, folder: Path) -> None:
             counted.write_text(str(count))
 
     arguments = [sys.argv[0], f"-runs={inputs}", f"-max_len={target.longest}", f"-timeout={HANGS_S}", "-rss_limit_mb=2048"]
-    arguments += ["-print_final_stats=1", f"-artifact_prefix={folder}/", f"-dict={_dictionary(target, folder)}"]
+    arguments += ["-print_final_stats=1", f"-artifact_prefix={folder}/", f"-dict={target.dictionary}"]
     arguments += [str(_made(folder / "corpus")), str(_seeds(target, folder))]
     atheris.Setup(arguments, one, enable_python_coverage=True)
     atheris.Fuzz()
@@ -58,7 +60,11 @@ def main(name: str, inputs: int, folder: Path) -> None:
 
 def where(error: BaseException) -> str:
     """The kind of an error and the last place of ours that it came through, so that one defect is told once."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/site-packages/" not in f.filename and "/lib/python" not in f.filename]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if "/site-packages/" not in f.filename and "/lib/python" not in f.filename
+    ]
     ours = [frame for frame in frames if "/tests/" not in frame.filename] or frames
     text = str(error)[:40] if type(error).__name__ == "Broken" else ""
     return f"{type(error).__name__} {text} {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else type(error).__name__
@@ -69,13 +75,6 @@ def _seeds(target: Target, folder: Path) -> Path:
     for number, seed in enumerate(target.kept()):
         (directory / str(number)).write_bytes(seed)
     return directory
-
-
-def _dictionary(target: Target, folder: Path) -> Path:
-    file = folder / "dictionary"
-    words = ("".join(f"\\x{octet:02x}" for octet in token) for token in target.tokens if token)
-    file.write_text("".join(f'"{word}"\n' for word in words))
-    return file
 
 
 def _made(directory: Path) -> Path:

@@ -1,7 +1,8 @@
 """Fuzzes every parser by coverage: python -m tests.fuzz.run [TARGET ...] [--inputs N] [--jobs J]
 
-Without a target all of them share the N inputs, each as many as its cost allows. What breaks a rule is shrunk and kept in the corpus,
-where the ordinary test run replays it, as are inputs that end as none of the corpus did. Exit status 1 where something broke.
+Without a target all of them share the N inputs, each as many as its cost allows. What breaks a rule is shrunk and kept in the
+corpus, where the ordinary test run replays it, as are inputs that end as none of the corpus did. Exit status 1 where something
+broke.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LEAST: Final = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of one target. ``broken``: the kept inputs; ``told``: what they break; ``status``: libFuzzer's, 0 if it ended well."""
+    """What came of a target. ``broken``: the kept inputs; ``told``: what they break; ``status``: libFuzzer's, 0 if all is well."""
 
     target: str
     inputs: int
@@ -49,7 +50,9 @@ class Report:
 
     def __str__(self) -> str:
         rate = self.inputs / max(self.seconds, 1e-9)
-        return f"{self.target:20} {self.inputs:9,} {self.seconds:8.1f} {rate:9,.0f} {self.kept:5} {len(self.broken):6} {self.status:6}"
+        return (
+            f"{self.target:20} {self.inputs:9,} {self.seconds:8.1f} {rate:9,.0f} {self.kept:5} {len(self.broken):6} {self.status:6}"
+        )
 
 
 def fuzz(target: Target, inputs: int) -> Report:
@@ -67,7 +70,7 @@ def fuzz(target: Target, inputs: int) -> Report:
         found = [file.read_bytes() for file in [*sorted((folder / "broken").glob("*")), *artifacts]]
         told = (folder / "told").read_text() if (folder / "told").exists() else ""
         if ended.returncode or not done:
-            told += (folder / "log").read_text(errors="replace")[-3000:]
+            told += "".join([line for line in (folder / "log").open(errors="replace") if not line.startswith("INFO:")][-40:])
         broken = [_keep(target, _least(target, data), "broken") for data in found]
         kept = _keep_new(target, [file.read_bytes() for file in (folder / "corpus").glob("*")])
         return Report(target.name, done, seconds, kept, broken, told, ended.returncode)

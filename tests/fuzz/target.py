@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from ast import literal_eval
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from service.failures import failure
 from service.response import code_of, explained
 
 CORPUS: Final = Path(__file__).with_name("corpus")
+DICTIONARIES: Final = Path(__file__).with_name("dictionaries")
 #: CPU seconds that an input may cost: far above what any does, far below what a hang or a quadratic step would.
 MOST_S: Final = 1.0
 #: What an answer that refuses may be long (bytes).
@@ -34,15 +36,12 @@ class Broken(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``parse`` takes any bytes, and raises ``refusals`` or Broken alone. ``seeds`` are good inputs; ``tokens`` what inputs are
-    made of; ``longest`` is the longest input that is made (bytes); ``each`` the bytes that a byte of it may allocate, above
-    ``floor``. ``http``: its refusals are told to a client."""
+    """``parse`` takes any bytes, and raises ``refusals`` or Broken alone. ``longest`` is the longest input that is made (bytes);
+    ``each`` the bytes that a byte of it may allocate, above ``floor``. ``http``: its refusals are told to a client."""
 
     name: str
     parse: Callable[[bytes], object]
     refusals: tuple[type[Exception], ...] = ()
-    seeds: tuple[bytes, ...] = ()
-    tokens: tuple[bytes, ...] = ()
     longest: int = 4096
     each: int = 400
     floor: int = FLOOR
@@ -53,10 +52,18 @@ class Target:
         """Where its kept inputs lie."""
         return CORPUS / self.name
 
+    @property
+    def dictionary(self) -> Path:
+        """What its inputs are made of, as libFuzzer reads it: a word in quotes a line."""
+        return DICTIONARIES / f"{self.name}.dict"
+
     def kept(self) -> list[bytes]:
-        """Every input that is kept, seeds first."""
-        files = sorted(self.corpus.iterdir()) if self.corpus.is_dir() else []
-        return [*self.seeds, *(file.read_bytes() for file in files)]
+        """Every input that is kept: what broke it once, what ends in a way of its own, and good ones to begin with."""
+        return [file.read_bytes() for file in sorted(self.corpus.iterdir())] if self.corpus.is_dir() else []
+
+    def words(self) -> list[bytes]:
+        """The dictionary's."""
+        return [bytes(literal_eval(f"b{line}")) for line in self.dictionary.read_text(encoding="ascii").splitlines()]
 
 
 def judge(target: Target, data: bytes, *, memory: bool = False) -> str:

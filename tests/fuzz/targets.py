@@ -8,4 +8,5 @@ from types import MappingProxyType
 from tests.fuzz import bodies, files, guards, heads, streams
 from tests.fuzz.target import Target
 
-TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in (*bodies.TARGETS, *files.TARGETS, *heads.TARGETS, *guards.TARGETS, *streams.TARGETS)})
+_ALL = (*bodies.TARGETS, *files.TARGETS, *heads.TARGETS, *guards.TARGETS, *streams.TARGETS)
+TARGETS: Mapping[str, Target] = MappingProxyType({target.name: target for target in _ALL})

@@ -1,4 +1,4 @@
-"""Every parser, by Hypothesis: good inputs with pieces cut out, doubled, swapped with another's, and the parser's own words put in."""
+"""Every parser, by Hypothesis: good inputs with pieces cut out, doubled, or swapped, and the parser's own words put in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def inputs(draw: st.DrawFn, target: Target) -> bytes:
     """A kept input, changed in up to six places."""
     kept = target.kept()
     data = draw(st.sampled_from(kept))
-    words = st.sampled_from(target.tokens) | st.binary(max_size=8)
+    words = st.sampled_from(target.words()) | st.binary(max_size=8)
     for _ in range(draw(st.integers(1, 6))):
         start = draw(st.integers(0, len(data)))
         end = draw(st.integers(start, min(len(data), start + 40)))
