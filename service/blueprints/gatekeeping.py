@@ -6,8 +6,10 @@ from typing import cast
 
 import quart
 from quart import Quart, request, websocket
+from werkzeug.exceptions import NotFound
 
 from service.blueprints import answers
+from service.blueprints.admin_routes import AdminRoutes
 from service.blueprints.faults import settled
 from service.context import Service
 from service.errors import Forbidden, OverBudget, Unauthorized
@@ -21,14 +23,16 @@ from service.routing import target
 def keep_gate(app: Quart, service: Service) -> None:
     """Registers the hooks, which have to come before all others that could answer."""
     gate = service.gate
+    admin = AdminRoutes(app, service)
     preflights = bool(service.config.cors.allow_origins)
 
     async def enter(running: quart.Request | quart.Websocket) -> None:
         scope = running.scope
         headers, peer = list(scope["headers"]), peer_of(scope)
         rule = running.url_rule
-        access = None if rule is None else access_of(rule.endpoint, app.view_functions.get(rule.endpoint))
-        if preflights and _preflight(running):
+        away = admin.hides(running)
+        access = None if rule is None or away else access_of(rule.endpoint, app.view_functions.get(rule.endpoint))
+        if preflights and not away and _preflight(running):
             access = OPEN
         open_to_all = access is not None and access.scope is None
         principal = gate.stranger(headers, peer) if open_to_all else gate.identify(headers, peer)
@@ -41,6 +45,8 @@ def keep_gate(app: Quart, service: Service) -> None:
             return
         entered = gate.enter(principal, access.scope, model)
         quart.g.grant = entered if isinstance(entered, Grant) else await entered
+        if away:
+            raise NotFound
         if gate.asks and access.scope is not None and quart.has_websocket_context():
             cast(dict[str, object], scope)[STAY] = Stay(gate, principal, headers, peer, access.scope, model)
 
@@ -48,7 +54,8 @@ def keep_gate(app: Quart, service: Service) -> None:
     async def come() -> quart.Response | None:
         try:
             await enter(request)
-        except (Unauthorized, Forbidden, OverBudget) as error:
+        except (Unauthorized, Forbidden, OverBudget, NotFound) as error:
+            admin.tell(request, error)
             found = target(request.path)
             if found is None or request.url_rule is None or app.view_functions[request.url_rule.endpoint] is not answers.infer:
                 raise
@@ -59,7 +66,11 @@ def keep_gate(app: Quart, service: Service) -> None:
 
     @app.before_websocket
     async def knock() -> None:
-        await enter(websocket)
+        try:
+            await enter(websocket)
+        except (Unauthorized, Forbidden, OverBudget, NotFound) as error:
+            admin.tell(websocket, error)
+            raise
 
 
 def _preflight(running: quart.Request | quart.Websocket) -> bool:

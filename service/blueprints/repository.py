@@ -9,10 +9,11 @@ import quart
 from quart import Blueprint, request
 
 from models import Problem
+from service.blueprints.admin_routes import asked
 from service.blueprints.answers import answer, grant, visible
-from service.blueprints.answers import name as request_id
 from service.context import service_of
 from service.errors import BadRequest
+from service.guard.address import Trusted
 from service.protocol import metadata
 from service.store import Asked
 
@@ -61,7 +62,8 @@ async def unload(name: str) -> quart.Response:
 
 
 def _asked() -> Asked:
-    return Asked(grant().principal.name, request_id())
+    service = service_of()
+    return asked(grant().principal.name, request, Trusted(service.config.limits.trusted_proxies))
 
 
 async def _body() -> _Body:
