@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_FORM: Final = re.compile(r"(?:\d{1,9}[smhdw])+")
-_PART: Final = re.compile(r"(\d+)([smhdw])")
+_FORM: Final = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
+_PART: Final = re.compile(r"([0-9]+)([smhdw])")
 #: A thousand years (seconds): beyond what clocks can tell of.
 LONGEST: Final = 1000 * 365.25 * 86_400
 
