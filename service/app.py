@@ -41,6 +41,7 @@ from service.metrics.exporter import Exporter
 from service.mounts import beneath_mounts
 from service.observers import finish, observers
 from service.processes.place import Place
+from service.rate_limits import limit_routes
 from service.sections import Auth
 from service.store.follower import Follower
 
@@ -77,6 +78,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     keep_bounds(app)
     keep_accounts(app, account)
     keep_gate(app, service)
+    limit_routes(app, budgets)
     answer_browsers(app, config.cors.allow_origins)
     blueprints = [blueprint.name for blueprint in BLUEPRINTS]
     ours = request_hooks(app, blueprints)

@@ -32,6 +32,7 @@ from service.errors import (
     UnknownPath,
     UnsupportedMedia,
 )
+from service.guard.budget import allowance_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,11 @@ def _headers(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ..
             return ((b"allow", error.allow.encode()),)
         case Unauthorized():
             return ((b"www-authenticate", b'Bearer realm="tureen"'),)
-        case OverBudget(retry_after_s=float(seconds)):
-            return ((b"retry-after", b"%d" % max(1, math.ceil(seconds))),)
+        case OverBudget():
+            left = () if error.allowance is None else allowance_headers(error.allowance)
+            if error.retry_after_s is None:
+                return left
+            return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))), *left)
         case TooManyFromAddress():
             return ((b"retry-after", b"1"),)
         case batching.Refused():

@@ -16,6 +16,7 @@ from batching import Answer
 from service.account import Account
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, Unauthorized, UnsupportedMedia
+from service.guard.budget import allowance_lines
 from service.guard.gate import Gate
 from service.guard.limited import Limited
 from service.guard.principal import Principal
@@ -69,6 +70,7 @@ class Inference:
         except asyncio.CancelledError:
             self.account.inference(request, None, answer)
             raise
+        tell_allowance(request, response)
         self.account.inference(request, response, answer)
         return response
 
@@ -136,6 +138,13 @@ class Inference:
 
     async def _in_thread(self, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.engine.pool, step, *arguments)
+
+
+def tell_allowance(request: Request, response: Response) -> None:
+    """Says what is left of the caller's budget; a refusal for want of it has said so."""
+    grant = request.grant
+    if grant is not None and grant.allowance is not None and response.status != 429:
+        response.lines += allowance_lines(grant.allowance)
 
 
 def is_small(request: Request) -> bool:

@@ -35,7 +35,8 @@ class Allowance(NamedTuple):
 class Bound:
     """One limit: ``limit`` units at once, one of them back each ``every_s`` seconds; where that is 0, so many a day.
 
-    ``name`` is what its state is kept under, ``key`` the configuration's word for it, ``model`` that which it is for alone.
+    ``name`` is what its state is kept under: three words, whose it is last. ``key`` is the configuration's word for it, ``of`` says
+    what it is for alone.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Bound:
     unit: Unit
     limit: int
     every_s: float
-    model: str | None = None
+    of: str = ""
     #: How far beyond now the theoretical arrival time may be, and with what a sum of doubles may be wrong by (seconds).
     depth_s: float = field(init=False, compare=False)
     most_s: float = field(init=False, compare=False)
@@ -137,7 +138,7 @@ def refusal(states: Sequence[State], cost: float, now: float) -> OverBudget:
 
 
 def _sentence(bound: Bound, cost: int, wait: float | None) -> str:
-    whose = "your budget" if bound.model is None else f"your budget for model {bound.model!r}"
+    whose = f"your budget for {bound.of}" if bound.of else "your budget"
     unit, limit = bound.unit, bound.limit
     if wait is None:
         most = f"{limit} a day" if bound.daily else f"{limit} at once"

@@ -38,7 +38,7 @@ class Quotas:
     def spent(self, entry: Entry) -> None:
         """There was spent of that one."""
         name = entry.bound.name
-        if len(self._entries) < MOST and not name.startswith(ADDRESS):
+        if len(self._entries) < MOST and not name.split(" ", 2)[2].startswith(ADDRESS):
             self._entries[name] = entry
 
     def start(self, table: Table) -> None:

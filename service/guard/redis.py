@@ -37,7 +37,7 @@ TRY_S: Final = 0.5
 TRYING_S: Final = 1.0
 #: How late our own loop may be before it is its lateness, not Redis's, that let the time pass (seconds).
 _LATE_S: Final = 0.01
-_LEGIBLE: Final = re.compile(r"[A-Za-z0-9:._@/+-]{1,200}")
+_LEGIBLE: Final = re.compile(r"[A-Za-z0-9:._@/+*-]{1,200}")
 
 #: KEYS: one a budget. ARGV: the cost; then for each budget the microseconds that a unit takes to come back, 0 for a quota of the
 #: day, and its limit. Gives whether there was enough of all, the second that it is, and how each stood before.
@@ -290,8 +290,8 @@ class RedisBudgets:
 
 def key_of(bound: Bound) -> str:
     """The key in Redis: what belongs to one caller has one hash tag, so that a cluster keeps it on one machine."""
-    who, _, what = bound.name.partition(" ")
-    return f"tureen:{{{_legible(who)}}}:{_legible(what.replace(' ', ':'))}"
+    what, of, who = [*bound.name.split(" ", 2), "*", "*"][:3]
+    return f"tureen:{{{_legible(who)}}}:{_legible(what)}:{_legible(of)}"
 
 
 def _legible(text: str) -> str:

@@ -108,10 +108,10 @@ def _rate(who: str, unit: Unit, chosen: Rate, key: str, model: str | None = None
     per_s, burst = chosen
     if per_s is None:
         return None
-    name = f"{who} {unit}" if model is None else f"{who} {unit} {model}"
-    return Bound(name, key, unit, max(1, int(per_s)) if burst is None else burst, 1 / per_s, model)
+    name, of = (f"{unit}_per_s * {who}", "") if model is None else (f"{unit}_per_s {model} {who}", f"model {model!r}")
+    return Bound(name, key, unit, max(1, int(per_s)) if burst is None else burst, 1 / per_s, of)
 
 
 def _quota(who: str, unit: Unit, own: int | None, default: int | None) -> Bound | None:
     limit = default if own is None else own
-    return None if limit is None else Bound(f"{who} {unit} a day", f"{unit}_per_day", unit, limit, 0.0)
+    return None if limit is None else Bound(f"{unit}_per_day * {who}", f"{unit}_per_day", unit, limit, 0.0)

@@ -13,7 +13,7 @@ from batching import Answer
 from service.errors import Unauthorized
 from service.guard.gate import Grant
 from service.guard.principal import Principal, Scope
-from service.inference import LARGE, Inference, is_small
+from service.inference import LARGE, Inference, is_small, tell_allowance
 from service.lane.heads import Head
 from service.request import Request
 from service.response import Response, failed
@@ -125,5 +125,6 @@ class Taken:
     def _end(self, response: Response, answer: Answer | None) -> None:
         write, self._write, self._pending = self._write, None, None
         if write is not None:
+            tell_allowance(self._request, response)
             self._inference.account.inference(self._request, response, answer)
             write(response)
