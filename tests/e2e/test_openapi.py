@@ -16,9 +16,12 @@ import pytest
 from onnx_graphs import echo, write
 
 from tests.e2e.conftest import Servers
+from tests.e2e.keyed import asking, bearer, key_of
 from tests.e2e.served import Server, serving
 
 HERE = Path(__file__).parent
+#: Paths that share their schemas and their code with others.
+TWICE = "/(affine|half)/versions/|/spare"
 ORDER = '''"""Every trait of a signature that a schema has a word for, and some that it has none for."""
 
 import numpy as np
@@ -58,6 +61,24 @@ def menu(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def menu_server(menu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(menu, cwd=tmp_path_factory.mktemp("cwd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("guarded") / "state"
+
+
+@pytest.fixture(scope="module")
+def key(state: Path) -> str:
+    """One that may do everything."""
+    return key_of(state, "--scope", "admin")
+
+
+@pytest.fixture(scope="module")
+def guarded(menu: Path, state: Path, key: str) -> Iterator[Server]:
+    """The same menu for those alone who have a key."""
+    with serving(menu, cwd=state.parent, env=asking(state)) as server:
         yield server
 
 
@@ -106,8 +127,8 @@ def test_a_model_that_is_unloaded_is_in_the_document_no_more_and_back_once_it_is
     assert document_of(menu_server) == before.json()
 
 
-def schemathesis(cwd: Path, *arguments: object) -> str:
-    """What a run of Schemathesis says; it is an error unless it found nothing."""
+def schemathesis(cwd: Path, *arguments: object, finds: bool = False) -> str:
+    """What a run of Schemathesis says; it is an error unless it found nothing, or something where it ``finds``."""
     run = subprocess.run(
         [str(Path(sys.executable).with_name("schemathesis")), *map(str, arguments), "--no-color"],
         cwd=cwd,
@@ -120,21 +141,44 @@ def schemathesis(cwd: Path, *arguments: object) -> str:
         timeout=110,
         check=False,
     )
-    assert run.returncode == 0, run.stdout[-20_000:]
+    assert run.returncode == int(finds), run.stdout[-20_000:]
     return run.stdout
 
 
 def test_schemathesis_finds_nothing_that_our_own_document_does_not_say(menu_server: Server, tmp_path: Path) -> None:
-    # These share their schemas and their code with others.
-    twice = "/(affine|half)/versions/|/spare"
     said = schemathesis(
         tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{menu_server.url}/openapi.json", "-n", 3,
-        "--exclude-path-regex", twice,
+        "--exclude-path-regex", TWICE,
     )  # fmt: skip
     tested = re.search(r"Tested: (\d+)", said)
-    paths = [path for path in document_of(menu_server)["paths"] if not re.search(twice, path)]
+    paths = [path for path in document_of(menu_server)["paths"] if not re.search(TWICE, path)]
     assert tested is not None
     assert int(tested[1]) >= len(paths)
+
+
+def test_schemathesis_finds_nothing_where_a_key_is_asked_for_and_no_operation_that_does_without(
+    guarded: Server, key: str, tmp_path: Path
+) -> None:
+    # Its check `ignored_auth` asks each operation that wants a key without one, and with a wrong one.
+    said = schemathesis(
+        tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{guarded.url}/openapi.json", "-n", 2,
+        "--phases", "examples,fuzzing", "--header", f"Authorization: Bearer {key}", "--exclude-path-regex", TWICE,
+    )  # fmt: skip
+    tested = re.search(r"Tested: (\d+)", said)
+    paths = [path for path in guarded.get("/openapi.json", bearer(key)).json()["paths"] if not re.search(TWICE, path)]
+    assert tested is not None
+    assert int(tested[1]) >= len(paths)
+
+
+def test_schemathesis_would_find_an_operation_that_does_without_a_key(
+    menu_server: Server, guarded: Server, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "guarded.json").write_bytes(guarded.get("/openapi.json", bearer(key)).body)
+    said = schemathesis(
+        tmp_path, "run", tmp_path / "guarded.json", "--url", menu_server.url, "-n", 1, "--checks", "ignored_auth",
+        "--phases", "fuzzing", "--header", f"Authorization: Bearer {key}", "--include-path", "/v2/models/stats", finds=True,
+    )  # fmt: skip
+    assert "/v2/models/stats" in said
 
 
 def test_schemathesis_finds_nothing_that_the_protocols_own_document_does_not_say(menu_server: Server, tmp_path: Path) -> None:
