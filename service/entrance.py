@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 
 from service.account import Account, Plain
 from service.attended import attended
 from service.guard.access import Access
+from service.guard.admin_address import from_admin_address
 from service.guard.gate import Gate, Grant
 from service.guard.principal import Principal
+from service.guard.principal import Scope as Need
 from service.guard.stay import Stay
 from service.lane.express import peer_of
 from service.lane.refusal import refuse
@@ -24,9 +26,14 @@ App = Callable[[Any, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 class Entrance:
     """Lets callers in, or refuses them in front of the app, and accounts for it."""
 
-    def __init__(self, gate: Gate, account: Account) -> None:
+    def __init__(self, gate: Gate, account: Account, admin_port: int | None = None) -> None:
         self._gate = gate
         self._account = account
+        self._admin_port = admin_port
+
+    def hides(self, access: Access, scope: HTTPScope | WebsocketScope) -> bool:
+        """Whether what asks for that is not there: admins have an address of their own, and the connection came to the other."""
+        return access.scope is Need.ADMIN and not from_admin_address(cast(dict[str, Any], scope), self._admin_port)
 
     async def enter(
         self, app: App, route: str, access: Access, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable

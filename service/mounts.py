@@ -104,6 +104,8 @@ class Mounts:
                 if (inside == mounted.path or inside.startswith(mounted.path + "/")) and (
                     scope["type"] == "http" or mounted.websockets
                 ):
+                    if self._entrance is not None and self._entrance.hides(mounted.access, scope):
+                        continue
                     below = {**scope, "root_path": root + mounted.path, "path": root + inside}
                     if self._entrance is None:
                         await mounted.app(cast(Scope, below), receive, send)
@@ -120,7 +122,9 @@ def beneath_mounts(front: object) -> object:
 
 def _entrance(app: Quart) -> Entrance | None:
     service = app.extensions.get(SERVICE)
-    return Entrance(service.gate, service.inference.account) if isinstance(service, Service) else None
+    if not isinstance(service, Service):
+        return None
+    return Entrance(service.gate, service.inference.account, service.place.admin_port)
 
 
 class _Explained:

@@ -20,6 +20,22 @@ LOAD, UNLOAD = "/v2/repository/models/ledger/load", "/v2/repository/models/ledge
 PREDICT = "/v1/models/ledger:predict"
 #: Enough connections for both workers to get some.
 MANY = 12
+CONSOLE = """
+from service import mount, needs
+
+def extend(app):
+    mount(app, "/console", lambda environ, start: start("200 OK", []) and [b"inside"] or [b"inside"], access="admin")
+
+    @app.get("/own")
+    @needs("admin")
+    async def own():
+        return "own"
+
+    @app.get("/slash/")
+    @needs("admin")
+    async def slash():
+        return "slash"
+"""
 
 
 def config(path: Path, admin: str = f"{HERE}:0", more: str = "") -> Path:
@@ -162,3 +178,12 @@ def test_an_admin_address_that_is_taken_is_exit_code_2(kitchen: Path, tmp_path: 
         file = config(tmp_path, f"{HERE}:{taken.getsockname()[1]}")
         refused = run("serve", kitchen, "--config", file, "--bind", f"{HERE}:0", cwd=tmp_path)
     assert (refused.returncode, "give another [admin] bind" in refused.stderr) == (2, True)
+
+
+def test_what_is_mounted_for_admins_is_at_their_address_alone(kitchen: Path, tmp_path: Path) -> None:
+    (tmp_path / "console.py").write_text(CONSOLE)
+    with serving(kitchen, "--config", config(tmp_path), "--app", "console:extend", cwd=tmp_path) as server:
+        admin = admin_of(server)
+        assert [admin.get(path).status for path in ("/console/x", "/own")] == [200, 200]
+        assert [server.get(path).status for path in ("/console/x", "/own", "/own/", "/slash")] == [404] * 4
+        assert [server.post(path).status for path in ("/console/x", "/own")] == [404] * 2
