@@ -68,14 +68,13 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     inference = Inference(engine, config.limits, account, limited, gate)
     service = Service(config, engine, inference, place, follower, gate, exporter)
     app = Quart("tureen", static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = config.limits.body_bytes
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
     app.extensions[EXTENSION] = service
     app.url_map.converters.update(CONVERTERS)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)
-    keep_bounds(app)
+    keep_bounds(app, config.limits)
     keep_accounts(app, account)
     keep_gate(app, service)
     limit_routes(app, budgets)

@@ -14,6 +14,7 @@ from quart import Quart
 from quart.json.provider import DefaultJSONProvider
 
 from service.connections import websockets
+from service.sections import Limits
 
 #: A key of ``app.config``: how many plain functions may run at once.
 SYNC_THREADS = "SYNC_THREADS"
@@ -30,9 +31,11 @@ class Json(DefaultJSONProvider):
             raise ValueError("it is nested too deep") from None
 
 
-def keep_bounds(app: Quart) -> None:
+def keep_bounds(app: Quart, limits: Limits) -> None:
     """Sets them; those in ``app.config`` may be changed until the app is served."""
-    app.config.update({SYNC_THREADS: 64, **websockets.DEFAULTS})
+    app.config.update({SYNC_THREADS: 64, **websockets.defaults(limits)})
+    app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes
+    app.config["BODY_TIMEOUT"] = None  # connections have theirs: a large body may take its time, a slow one may not
     app.json = Json(app)
     app.asgi_websocket_class = websockets.BoundedWebsocket
 

@@ -69,6 +69,7 @@ class Limits(Section):
     header_timeout_s: float = Field(default=10.0, gt=0, description="a number of seconds, above 0")
     body_timeout_s: float = Field(default=30.0, gt=0, description="a number of seconds, above 0")
     body_bytes_per_s: int = Field(default=1024, ge=0, description="a number of bytes a second, at least 0")
+    http2_control_per_s: float = Field(default=100.0, gt=0, description="a number of frames a second, above 0")
     body_chunks: int = Field(default=10_000, ge=1, description="a number of chunks, at least 1")
     write_timeout_s: float = Field(default=30.0, gt=0, description="a number of seconds, above 0")
     idle_timeout_s: float = Field(default=75.0, gt=0, description="a number of seconds, above 0")

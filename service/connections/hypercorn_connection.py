@@ -1,99 +1,48 @@
-"""Hypercorn's connections, with less work for each request, and closed when their clients leave.
+"""Hypercorn's connections, with less work for each request, and closed when their clients leave or take too long.
 
-Hypercorn 0.18 makes and cancels a task with a timer around every request, for the idle timeout, wraps every read in another, and
-writes a response's head and body in two system calls, each of which wakes the client. Here one task a connection looks, when its
-timer rings, how long ago the last request was, and what is sent within one turn of the loop goes out in one write. A client that
-left keeps no file descriptor until the idle timeout.
+Hypercorn 0.18 writes a response's head and body in two system calls, each of which wakes the client. Here what is sent within one
+turn of the loop goes out in one write. A client that left keeps no file descriptor until the idle timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import TaskGroup
 
-#: How often a connection that is busy while the server stops is looked at (seconds). HTTP/1.1 closes it after its answer by itself.
-LOOK_S = 0.1
+from service.connections.clock import ReadingClock
+from service.connections.hypercorn_stream import CLOCK, Refused
+from service.connections.hypercorn_watch import Watch, Watches, has_begun
+from service.connections.unread import Unread
+from service.context import Service
+
 #: How long a connection is kept that was refused (seconds).
 REFUSED_S = 0.5
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Refused(Closed):
-    """The connection is over once its client has read why."""
-
-
-class Idleness:
-    """Stands where Hypercorn keeps its idle task: knows since when a connection has been idle, and closes it in time."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._watch: asyncio.Task[None] | None = None
-        self.since: float | None = None
-
-    async def restart(self, task_group: TaskGroup, action: Callable[[], Awaitable[None]]) -> None:
-        """The connection is idle from now on; ``action``, Hypercorn's own way of waiting, is not used."""
-        self.since = self._connection.loop.time()
-        if self._watch is None and not self._connection.left:
-            self._watch = self._connection.loop.create_task(self._wait())
-
-    async def stop(self) -> None:
-        """The connection ends."""
-        self.since = None
-        if self._watch is not None and self._watch is not asyncio.current_task():
-            self._watch.cancel()
-
-    async def _wait(self) -> None:
-        connection = self._connection
-        terminated, config = connection.context.terminated, connection.config
-        while True:
-            now, stops = connection.loop.time(), terminated.is_set()
-            idle_end, read_end = ends(
-                self.since, connection.read_at, 0.0 if stops else config.keep_alive_timeout, config.read_timeout
-            )
-            if now >= idle_end:
-                await connection.close_idle()
-                return
-            if now >= read_end:
-                connection.writer.transport.abort()
-                return
-            left = max(min(idle_end, read_end, now + config.keep_alive_timeout) - now, 0.001)
-            if stops:
-                await asyncio.sleep(min(left, LOOK_S))
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(terminated.wait(), left)
-
-
-def ends(idle_since: float | None, read_at: float, idle_s: float, read_s: float | None) -> tuple[float, float]:
-    """When a connection ends on which nothing more happens: for having been idle, and for having said nothing at all."""
-    return (
-        math.inf if idle_since is None else idle_since + idle_s,
-        math.inf if read_s is None else read_at + read_s,
-    )
-
-
 class Connection(TCPServer):
-    """One connection."""
+    """One connection. Who makes the class sets ``service`` and ``watches``."""
 
+    service: Service
+    watches: Watches
+    clock: ReadingClock
+    unsent: Unread
     left = False
     read_at = 0.0
     _flushing = False
     _unsent: list[bytes]
-    _idle: Idleness
+    _idle: Watch
 
     async def run(self) -> None:
         """Serves the connection until one side closes it."""
         self._unsent = []
-        self._idle = Idleness(self)
+        self.clock = ReadingClock(self.loop)
+        CLOCK.set(self.clock)
+        self.unsent = Unread(self.writer.transport, self.service.config.limits.write_timeout_s, self._left_unread)
+        self._idle = Watch(self, self.watches)
         self.idle_task = self._idle  # type: ignore[assignment]  # has what Hypercorn calls of its own
         await super().run()
 
@@ -120,7 +69,9 @@ class Connection(TCPServer):
             try:
                 async with self.send_lock:
                     self._flush()
+                    self.unsent.watch()
                     await self.writer.drain()
+                    self.unsent.rest()
             except (ConnectionError, RuntimeError):
                 await self.protocol.handle(Closed())
         else:
@@ -158,11 +109,20 @@ class Connection(TCPServer):
         finally:
             self.left = True
             self._gone()
+            self.unsent.rest()
             await self.idle_task.stop()
 
     async def _received(self, data: bytes) -> None:
         """Bytes of the client's; none at its end."""
+        self.clock.stop()
         await self.protocol.handle(RawData(data))
+        self.clock.go()
+        protocol, watch = self.protocol.protocol, self._idle
+        if not has_begun(protocol):
+            watch.head_since = None
+        elif watch.head_since is None:
+            watch.head_since = self.loop.time()
+        watch.soon()
 
     def _gone(self) -> None:
         """Nothing more can be read."""
@@ -174,11 +134,17 @@ class Connection(TCPServer):
         if transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
         self.loop.call_later(REFUSED_S, transport.close)
+        self.unsent.watch()
+
+    def _left_unread(self) -> None:
+        self.service.inference.limited.count("write_timeout_s")
 
     async def _close(self) -> None:
         self._flush_soon()
+        self.unsent.watch()
         await super()._close()
 
     async def _initiate_server_close(self) -> None:
         self._flush_soon()
+        self.unsent.watch()
         await super()._initiate_server_close()

@@ -17,8 +17,8 @@ import h11
 import hypercorn.protocol
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
-from hypercorn.events import RawData
 from hypercorn.events import Event as Happening
+from hypercorn.events import RawData
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
@@ -27,11 +27,11 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 
 from service.account import Plain
-from service.connections.hypercorn_connection import Refused
-from service.connections.hypercorn_http2 import Http2
+from service.connections.hypercorn_pace import PacedHttp2
+from service.connections.hypercorn_stream import Refused, Stream
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
-from service.guard.framing import NO_HTTP, UNKNOWN_CODING, Framing, authority
 from service.guard.frames import Frames
+from service.guard.framing import NO_HTTP, UNKNOWN_CODING, Framing, authority
 from service.inference import Inference
 from service.response import code_of, failed, request_id
 
@@ -63,7 +63,7 @@ class Http1(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         limits = self.inference.limits
-        self.framing = Framing(limits.header_bytes, limits.header_count)
+        self.framing = Framing(limits.header_bytes, limits.header_count, limits.body_chunks)
 
     async def handle(self, event: Happening) -> None:
         """What comes from the client, as far as it may be read."""
@@ -76,9 +76,9 @@ class Http1(H11Protocol):
         if data or error is None:
             await super().handle(RawData(data))
         if error is not None:
-            await self._end(error)
+            await self.end(error)
 
-    async def _end(self, error: ServiceError) -> None:
+    async def end(self, error: ServiceError) -> None:
         """Refuses what comes next, once what came before it has been answered."""
         self.refused = True
         while self.stream is not None and self.connection.their_state is h11.DONE:
@@ -176,7 +176,7 @@ def use_protocols(inference: Inference) -> None:
     class ServiceHttp1(Http1):
         pass
 
-    class ServiceHttp2(Http2):
+    class ServiceHttp2(PacedHttp2):
         pass
 
     class ServiceWebSocket(WebSocket):
@@ -184,6 +184,8 @@ def use_protocols(inference: Inference) -> None:
 
     ServiceHttp1.inference = ServiceHttp2.inference = ServiceWebSocket.inference = inference
     hypercorn.protocol.H11Protocol = ServiceHttp1  # type: ignore[attr-defined]  # Hypercorn only imports it
-    hypercorn.protocol.H2Protocol = ServiceHttp2  # type: ignore[attr-defined]  # Hypercorn only imports it
+    hypercorn.protocol.H2Protocol = ServiceHttp2  # type: ignore[attr-defined,assignment]  # Hypercorn only imports it
+    hypercorn.protocol.h11.HTTPStream = Stream  # type: ignore[attr-defined,assignment]  # Hypercorn only imports it
+    hypercorn.protocol.h2.HTTPStream = Stream  # type: ignore[attr-defined,assignment]  # Hypercorn only imports it
     hypercorn.protocol.h11.WSStream = ServiceWebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it
     hypercorn.protocol.h2.WSStream = ServiceWebSocket  # type: ignore[attr-defined]  # Hypercorn only imports it

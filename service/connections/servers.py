@@ -23,7 +23,7 @@ from quart import Quart
 
 from service.connections import acceptor, websockets
 from service.connections.hypercorn_settings import hypercorn_settings
-from service.connections.uvicorn_websocket import websocket_protocol
+from service.connections.uvicorn_unread import websocket_protocol
 from service.context import Service, service_of
 from service.lane.express_hypercorn import use_express_connections
 from service.lane.express_uvicorn import express_protocol
@@ -101,6 +101,7 @@ class _Hypercorn:
         self._settings.h2_max_header_list_size = config.limits.header_bytes
         self._settings.websocket_max_message_size = config.limits.websocket_message_bytes
         self._settings.bind = [f"fd://{door.detach()}" for door in doors]
+        self._settings.keep_alive_timeout = config.limits.idle_timeout_s
         self._settings.graceful_timeout = config.drain.timeout_s + TELLING_S
         self._settings.loglevel = config.log.level
         self._settings.errorlog = logging.getLogger("hypercorn.error")
@@ -146,7 +147,7 @@ class _Uvicorn:
                 server_header=False,
                 date_header=True,
                 access_log=False,
-                timeout_keep_alive=75,  # as Hypercorn: who closes before its clients do, does so under a request now and then
+                timeout_keep_alive=math.ceil(self._service.config.limits.idle_timeout_s),  # looked at by our connections
                 log_config=None,
                 timeout_graceful_shutdown=math.ceil(self._service.config.drain.timeout_s + TELLING_S),
             )

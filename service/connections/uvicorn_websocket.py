@@ -1,5 +1,5 @@
-"""uvicorn's WebSockets, within the limit of a message: what is over it is refused before it is read, and nothing before the handshake's
-answer, which uvicorn would keep without bound.
+"""uvicorn's WebSockets: a message over its limit is refused before it is read, and so is what comes before the handshake's answer,
+which uvicorn would keep without bound.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-from service.context import Service
 from service.guard.frames import Frames
 from service.guard.limited import Limited
 
@@ -62,13 +61,3 @@ class WebSocketProtocol(WSProtocol):
             self.transport.resume_reading()
         # Closed at once, what the peer is still sending would be answered by a reset, which may overtake the close frame.
         self.close_timer = self.loop.call_later(CLOSE_S, self.transport.close)
-
-
-def websocket_protocol(service: Service) -> type[WebSocketProtocol]:
-    """The protocol class for ``uvicorn.Config(ws=...)``."""
-
-    class ServiceWebSocket(WebSocketProtocol):
-        limited = service.inference.limited
-        most = service.config.limits.websocket_message_bytes
-
-    return ServiceWebSocket

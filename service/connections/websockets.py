@@ -20,7 +20,9 @@ from quart import Quart
 from quart.asgi import ASGIWebsocketConnection
 from quart.signals import websocket_received
 
+from service.context import service_of
 from service.guard.stay import EXPELLED, LOOK_S, STAY, Stay
+from service.sections import Limits
 
 log = logging.getLogger("tureen.websockets")
 
@@ -28,13 +30,17 @@ Message = str | bytes
 
 #: Keys of ``app.config``: how much may wait for a handler (bytes in memory, and one message more), and how long for room (seconds).
 QUEUE_BYTES, STALL_TIMEOUT = "WEBSOCKET_QUEUE_BYTES", "WEBSOCKET_STALL_TIMEOUT"
-DEFAULTS = {QUEUE_BYTES: 1024 * 1024, STALL_TIMEOUT: 60}
 #: Close codes: nobody reads what the client sends ("policy violation"), the server stops ("going away").
 UNREAD, AWAY = 1008, 1001
 #: How long a client may take to hear that its connection is over (seconds).
 GOODBYE_S = 5.0
 
 _EXTENSION = "tureen.websockets"
+
+
+def defaults(limits: Limits) -> dict[str, float]:
+    """What is in ``app.config`` unless a user changes it."""
+    return {QUEUE_BYTES: limits.websocket_queue_bytes, STALL_TIMEOUT: limits.websocket_stall_s}
 
 
 class Inbox(asyncio.Queue[Message]):
@@ -120,6 +126,7 @@ class BoundedWebsocket(ASGIWebsocketConnection):
                     async with asyncio.timeout(self._stall_s):
                         await self.queue.put(message)
                 except TimeoutError:
+                    service_of(self.app).inference.limited.count("websocket_stall_s")
                     log.warning("the handler of %s left messages unread for %g s: closed", self.scope["path"], self._stall_s)
                     await self._end(UNREAD, "messages were left unread")
                     return

@@ -45,7 +45,7 @@ class Frames:
         header = self._header
         needs = 2
         while True:
-            taken = data[at : at + needs - len(header)]
+            taken = data[at : at + max(0, needs - len(header))]
             header += taken
             at += len(taken)
             if len(header) < needs:

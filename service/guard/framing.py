@@ -2,8 +2,8 @@
 
 Who stands in front of a server and reads a request's end elsewhere than the server does lets through what it never saw: request
 smuggling. The two parsers that our servers have, llhttp and h11, forgive different things, so the bytes pass here first: what RFC
-9112 lets be read in two ways is refused, and so is a head that is over its limits, however its bytes arrive. What passes, every parser
-reads alike. Nothing is kept but an unfinished head or line.
+9112 lets be read in two ways is refused, and so is a head that is over its limits, however its bytes arrive. What passes, every
+parser reads alike. Nothing is kept but an unfinished head or line.
 
 Stricter than the RFC asks: Content-Length once and in digits alone, Transfer-Encoding once and `chunked` alone, an absolute target
 only with the authority that Host names, chunk extensions and trailers within the limits of a head.
@@ -12,10 +12,10 @@ only with the authority that Host names, chunk extensions and trailers within th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
-from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
+from service.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotSupported, ServiceError
 
 END: Final = b"\r\n\r\n"
 
@@ -31,6 +31,9 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _HOST: Final = re.compile(rb"[0-9a-z._~!$&'()*+,;=%:\[\]-]*+")
 _ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
 _LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
+#: What would say of a request that was read what it is.
+_NO_TRAILERS: Final = (b"content-length:", b"transfer-encoding:", b"host:")
+_CONNECTION: Final = b"\r\nconnection:"
 _CR, _LF, _SLASH = b"\r\n/"
 
 NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
@@ -39,20 +42,35 @@ TWO_LENGTHS: Final = "the request has both Transfer-Encoding and Content-Length;
 NO_LENGTH: Final = "Content-Length is one number of bytes, in digits alone, and given once"
 UNKNOWN_CODING: Final = "the only Transfer-Encoding that is taken is chunked"
 NO_HOST: Final = "the request has one Host header, and an absolute target names the same host"
-NO_UPGRADE: Final = "a WebSocket handshake has no body, and nothing is sent before its answer"
+NO_UPGRADE: Final = "a WebSocket handshake is a GET of HTTP/1.1 without a body, and nothing is sent before its answer"
 
 
 class Framing:
-    """One connection's requests. ``most_bytes`` and ``most_lines`` bound a head, and again what a chunked body has beside its data."""
+    """One connection's requests. ``most_bytes`` and ``most_lines`` bound a head, and again what a body has beside its chunks;
+    ``most_chunks`` those, each of which costs a parser more than a kilobyte of its data."""
 
-    __slots__ = ("_blank", "_checked", "_left", "_lines", "_most_bytes", "_most_lines", "_part", "_read", "_spare")
+    __slots__ = (
+        "_blank",
+        "_checked",
+        "_chunks",
+        "_left",
+        "_lines",
+        "_most_bytes",
+        "_most_chunks",
+        "_most_lines",
+        "_next",
+        "_part",
+        "_read",
+        "_spare",
+    )
 
-    def __init__(self, most_bytes: int, most_lines: int) -> None:
-        self._most_bytes, self._most_lines = most_bytes, most_lines
+    def __init__(self, most_bytes: int, most_lines: int, most_chunks: int = 10_000) -> None:
+        self._most_bytes, self._most_lines, self._most_chunks = most_bytes, most_lines, most_chunks
         self._read: Callable[[bytes, int], int] = self._head
+        self._next = self._read  # what follows the request
         self._part = bytearray()  # of a head, or of a line of a chunked body
         self._checked = 0  # of a head's bytes, those whose lines have been looked at
-        self._lines = 0
+        self._lines = self._chunks = 0
         self._left = 0  # of a body, or of a chunk, in bytes
         self._spare = 0
         self._blank = b""
@@ -67,6 +85,8 @@ class Framing:
         at = begun = 0
         try:
             while at < len(data):
+                if self._read == self._silence:
+                    return data[:at], None
                 if self._read == self._head and not self._part:
                     begun = at
                     if self._skips(data[at]):
@@ -145,11 +165,11 @@ class Framing:
         if codings:
             if lengths:
                 raise BadRequest(TWO_LENGTHS)
-            coding = _value(low, b"\r\ntransfer-encoding:")
+            coding = _value(low, b"\r\ntransfer-encoding:", b" ")  # llhttp takes a tab for a part of it
             if codings > 1 or old or coding != b"chunked":
                 raise _unknown(coding, codings > 1 or old)
             self._read = self._chunk_line
-            self._spare, self._lines = self._most_bytes, 0
+            self._spare, self._lines, self._chunks = self._most_bytes, 0, 0
         elif lengths:
             length = _value(low, b"\r\ncontent-length:")
             if lengths > 1 or not _LENGTH.fullmatch(length):
@@ -157,12 +177,20 @@ class Framing:
             self._left = int(length)
             if self._left:
                 self._read = self._sized
-        if b"\r\nupgrade:" in low and _value(low, b"\r\nupgrade:") == b"websocket" and not old and request[1] == b"GET":
-            connection = _value(low, b"\r\nconnection:") if b"\r\nconnection:" in low else b""
-            if b"upgrade" in [token.strip(b" \t") for token in connection.split(b",")]:
-                if not last or self._read != self._head:
+        wishes = _wishes(low)
+        upgrades = low.count(b"\r\nupgrade:")
+        if upgrades and b"upgrade" in wishes and b"websocket" in low:
+            # Servers look at the last of several, and what is no upgrade to them is not to be taken for one here.
+            one = upgrades == 1 and low.count(b"\r\nconnection:") == 1
+            if not one or _value(low, b"\r\nupgrade:") == b"websocket":
+                if not one or old or not last or self._read != self._head or request[1] != b"GET":
                     raise BadRequest(NO_UPGRADE)
                 self._read = self._opaque
+                return
+        if old or b"close" in wishes:
+            self._next = self._silence
+            if self._read == self._head:
+                self._read = self._next
 
     # -- bodies ----------------------------------------------------------------------------------------------------------------
 
@@ -170,7 +198,7 @@ class Framing:
         taken = min(self._left, len(data) - at)
         self._left -= taken
         if not self._left:
-            self._read = self._head
+            self._read = self._next
         return at + taken
 
     def _chunk_line(self, data: bytes, at: int) -> int:
@@ -182,6 +210,9 @@ class Framing:
             raise BadRequest(NO_CHUNKS)
         if chunk[2]:
             self._spend(len(chunk[2]))
+        self._chunks += 1
+        if self._chunks > self._most_chunks + 1:  # the last one has no data
+            raise BodyTooLarge(f"the body comes in more than {self._most_chunks} chunks; send longer ones", limit="body_chunks")
         self._left = int(chunk[1], 16)
         self._read = self._chunk if self._left else self._trailer
         return at
@@ -208,10 +239,10 @@ class Framing:
         if line is None:
             return at
         if line == b"\r\n":
-            self._read = self._head
+            self._read = self._next
             self._lines = 0
             return at
-        if not _FIELD_LINE.fullmatch(line):
+        if not _FIELD_LINE.fullmatch(line) or line.lower().startswith(_NO_TRAILERS):
             raise BadRequest(NO_CHUNKS)
         self._spend(len(line))
         self._lines += 1
@@ -236,6 +267,10 @@ class Framing:
         if self._spare < 0:
             raise self._too_long()
 
+    def _silence(self, data: bytes, at: int) -> int:
+        """What follows the last request of a connection is nobody's (RFC 9112, 9.6)."""
+        return at
+
     def _opaque(self, data: bytes, at: int) -> int:
         """A WebSocket's frames, or the silence after a refused handshake."""
         return len(data)
@@ -252,10 +287,21 @@ def many_lines(most: int) -> HeadersTooLarge:
     return HeadersTooLarge(f"the request has more than the limit of {most} header lines; send fewer", limit="header_count")
 
 
-def _value(low: bytes, name: bytes) -> bytes:
+def _value(low: bytes, name: bytes, space: bytes = b" \t") -> bytes:
     """What the first header of that name says, in lower case."""
     at = low.index(name) + len(name)
-    return low[at : low.index(b"\r\n", at)].strip(b" \t")
+    return low[at : low.index(b"\r\n", at)].strip(space)
+
+
+def _wishes(low: bytes) -> Collection[bytes]:
+    """What the Connection headers list, in lower case."""
+    at = low.find(_CONNECTION)
+    wishes: list[bytes] = []
+    while at >= 0:
+        end = low.index(b"\r\n", at := at + len(_CONNECTION))
+        wishes += [wish.strip(b" \t") for wish in low[at:end].split(b",")]
+        at = low.find(_CONNECTION, end)
+    return wishes
 
 
 def _check_host(low: bytes, target: bytes, old: bool) -> None:

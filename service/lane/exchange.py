@@ -25,6 +25,7 @@ class Exchange(RequestResponseCycle):
 
     more_body = True
     disconnected = False
+    response_started = False
     response_complete = False
     message_event = _UNHEARD
     taken: Taken | None = None

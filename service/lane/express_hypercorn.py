@@ -16,6 +16,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 
 from service.connections.hypercorn_connection import Connection
 from service.connections.hypercorn_protocols import use_protocols
+from service.connections.hypercorn_watch import Watches
 from service.context import Service
 from service.lane.heads import END, LEAVE, Heads, judged
 from service.lane.taken import Taken
@@ -24,9 +25,8 @@ from service.routing import target
 
 
 class ExpressConnection(Connection):
-    """One connection. ``use_express_connections`` sets the service and the heads known to all connections."""
+    """One connection. ``use_express_connections`` sets what all connections share."""
 
-    service: Service
     heads: Heads
     _taken: Taken | None = None
     _answered: asyncio.Event
@@ -132,6 +132,7 @@ def use_express_connections(service: Service) -> None:
 
     class ServiceConnection(ExpressConnection):
         heads = known
+        watches = Watches()
 
     ServiceConnection.service = service
     use_protocols(service.inference)

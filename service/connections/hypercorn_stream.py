@@ -1,0 +1,53 @@
+"""Hypercorn's requests, which know how their bodies come."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Body, EndBody, Event
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import ASGISendEvent
+
+from service.connections.clock import ReadingClock
+from service.connections.deadlines import End, of_body
+from service.sections import Limits
+
+#: The clock of the connection on which the running task reads: Hypercorn hands its streams nothing of it.
+CLOCK: ContextVar[ReadingClock] = ContextVar("clock")
+
+
+@dataclass(frozen=True)
+class Refused(Closed):
+    """The connection is over once its client has read why."""
+
+
+class Stream(HTTPStream):
+    """One request: since when its body comes, when the last of it did, how much, and whether it is ``whole``."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.clock = CLOCK.get()
+        self.began = self.moved = self.clock.time()
+        self.received = 0
+        self.whole = False
+
+    async def handle(self, event: Event) -> None:
+        """What comes from the client."""
+        if isinstance(event, Body):
+            self.received += len(event.data)
+            self.moved = self.clock.time()
+        elif isinstance(event, EndBody):
+            self.whole = True
+        await super().handle(event)
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """What the app answers; nothing, once the request was ended over its head."""
+        if message is None or not self.closed:
+            await super().app_send(message)
+
+    def end(self, limits: Limits) -> End:
+        """When its body is late."""
+        return of_body(limits, self.began, self.moved, self.received)
