@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from time import perf_counter
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from service.attended import attended
 from service.guard.access import Access
 from service.guard.admin_address import from_admin_address
 from service.guard.gate import Gate, Grant
+from service.guard.origin import admit
 from service.guard.principal import Principal
 from service.guard.principal import Scope as Need
 from service.guard.stay import Stay
@@ -26,10 +27,11 @@ App = Callable[[Any, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 class Entrance:
     """Lets callers in, or refuses them in front of the app, and accounts for it."""
 
-    def __init__(self, gate: Gate, account: Account, admin_port: int | None = None) -> None:
+    def __init__(self, gate: Gate, account: Account, admin_port: int | None = None, origins: Collection[str] = ()) -> None:
         self._gate = gate
         self._account = account
         self._admin_port = admin_port
+        self._origins = origins
 
     def hides(self, access: Access, scope: HTTPScope | WebsocketScope) -> bool:
         """Whether what asks for that is not there: admins have an address of their own, and the connection came to the other."""
@@ -49,6 +51,11 @@ class Entrance:
             entered = self._gate.enter(principal, access.scope)
             if not isinstance(entered, Grant):
                 await entered
+            secure = scope["scheme"] in ("https", "wss")
+            if scope["type"] == "websocket":
+                admit(headers, secure, self._origins, "open WebSockets")
+            elif access.scope is Need.ADMIN:
+                admit(headers, secure, self._origins, "change anything")
         except Exception as error:
             name = request_id(dict(headers).get(b"x-request-id"))
             response = failed(error, name)

@@ -124,7 +124,7 @@ def _entrance(app: Quart) -> Entrance | None:
     service = app.extensions.get(SERVICE)
     if not isinstance(service, Service):
         return None
-    return Entrance(service.gate, service.inference.account, service.place.admin_port)
+    return Entrance(service.gate, service.inference.account, service.place.admin_port, service.config.cors.allow_origins)
 
 
 class _Explained:

@@ -1,4 +1,4 @@
-"""What pages of other sites may do: read answers where `[cors]` names their origin, by quart-cors; else nothing.
+"""What pages of other sites may do: read answers where `[cors]` names their origin, by quart-cors; else nothing that lasts.
 
 quart-cors alone would refuse a WebSocket without an Origin, which every client has that is no browser, once origins are named;
 and let any page open one while none are. So what it has to say of WebSockets is replaced.
@@ -12,8 +12,9 @@ import quart
 import quart_cors
 from quart import Quart, request, websocket
 
-from service.errors import Forbidden
-from service.guard.origin import foreign
+from service.guard.access import access_of
+from service.guard.origin import admit
+from service.guard.principal import Scope
 from service.openapi import headers
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -49,15 +50,22 @@ def answer_browsers(app: Quart, origins: Collection[str]) -> None:
 
         @app.before_request
         async def let_ask() -> quart.Response | None:
-            """Answers a preflight of what is not there, so that the page may read the 404 that follows."""
-            asks = request.method == "OPTIONS" and "access-control-request-method" in request.headers
-            return quart.Response(b"", 204) if asks and request.routing_exception is not None else None
+            """Answers a preflight, also of what is not there: so the page may read the 404, and a stranger learns nothing."""
+            given, rule = request.headers, request.url_rule
+            asks = request.method == "OPTIONS" and "origin" in given and "access-control-request-method" in given
+            return quart.Response(b"", 204) if asks and (rule is None or rule.provide_automatic_options) else None
+
+    @app.before_request
+    async def refuse_acts() -> None:
+        """A browser sends some POSTs of any page without asking first, and where nobody needs a key such a one would be obeyed."""
+        rule = request.url_rule
+        if rule is not None and access_of(rule.endpoint, app.view_functions.get(rule.endpoint)).scope is Scope.ADMIN:
+            _admit(request, origins, "change anything")
 
     @app.before_websocket
-    async def refuse_foreign() -> None:
-        if _foreign(websocket, origins):
-            raise Forbidden("pages of this origin may not open WebSockets here; [cors] allow_origins names those that may")
+    async def refuse_sockets() -> None:
+        _admit(websocket, origins, "open WebSockets")
 
 
-def _foreign(asked: quart.Request | quart.Websocket, origins: Collection[str]) -> bool:
-    return foreign(asked.headers.getlist("origin"), asked.headers.get("host"), asked.scheme in ("https", "wss"), origins)
+def _admit(asked: quart.Request | quart.Websocket, origins: Collection[str], deed: str) -> None:
+    admit(list(asked.scope["headers"]), asked.scheme in ("https", "wss"), origins, deed)

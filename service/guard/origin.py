@@ -6,9 +6,19 @@ import re
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
+from service.errors import Forbidden
+
 _PORTS = {"http": 80, "https": 443}
 # What urlsplit makes of more than a host and a port is not what a browser makes of it.
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
+
+
+def admit(headers: Sequence[tuple[bytes, bytes]], secure: bool, allowed: Collection[str], deed: str) -> None:
+    """Raises Forbidden where such headers, in lower case, come from a foreign page, which may not do that ``deed``."""
+    origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    if foreign(origins, hosts[0] if len(hosts) == 1 else None, secure, allowed):
+        raise Forbidden(f"pages of this origin may not {deed} here; [cors] allow_origins names those that may")
 
 
 def foreign(origins: Sequence[str], host: str | None, secure: bool, allowed: Collection[str]) -> bool:

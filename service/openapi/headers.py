@@ -29,6 +29,10 @@ RESPONSE: Mapping[str, Header] = {
         TEXT, "Why the batch closed, its rows, and how long this request waited: where the request asked for it.", required=False
     ),
     "Retry-After": Header(COUNT, "Seconds after which a new try may have better luck.", (503,), (429,)),
+    "RateLimit-Limit": Header(COUNT, "Of the budget that binds most: how many requests or rows.", (), (429,), False),
+    "RateLimit-Remaining": Header(COUNT, "How many of them are left.", (), (429,), False),
+    "RateLimit-Reset": Header(COUNT, "Seconds until all of them are there again.", (), (429,), False),
+    "RateLimit-Policy": Header(TEXT, "The budget: how many in a window of how many seconds, `100;w=1`.", (), (429,), False),
     "Allow": Header(TEXT, "The methods that the path takes.", (405,)),
     "WWW-Authenticate": Header(TEXT, "How to say who calls.", (401,)),
     "ETag": Header(TEXT, "Changes when the content does."),
@@ -66,6 +70,10 @@ REQUEST: Mapping[str, Json] = {
 def header_refs(names: Iterable[str]) -> Json:
     """An answer's headers, by name."""
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+#: What tells of a caller's budget, where one binds.
+BUDGET = tuple(name for name in RESPONSE if name.startswith("RateLimit-"))
 
 
 def perhaps(status: int) -> Json:

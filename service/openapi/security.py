@@ -6,6 +6,7 @@ from service.guard.access import Access
 from service.guard.principal import Scope
 from service.openapi.errors import response_name
 from service.openapi.facts import Asked
+from service.openapi.headers import BUDGET, header_refs
 from service.openapi.schema import Json
 
 #: The two places of one credential; a request that has both is refused.
@@ -34,7 +35,10 @@ def guarded(operation: Json, access: Access, asked: Asked) -> Json:
         refusals.append(429)
     responses = operation["responses"]
     if isinstance(responses, dict):
-        told = {str(status): {"$ref": f"#/components/responses/{response_name(status)}"} for status in refusals}
+        told: Json = {str(status): {"$ref": f"#/components/responses/{response_name(status)}"} for status in refusals}
+        if 429 in refusals and "200" in responses:
+            given = responses["200"]
+            told["200"] = {**given, "headers": {**given.get("headers", {}), **header_refs(BUDGET)}}
         operation = {**operation, "responses": {**responses, **told}}
     if not asked.credential:
         return operation
