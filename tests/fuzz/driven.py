@@ -1,8 +1,8 @@
 """One target driven by atheris in a process of its own: python -m tests.fuzz.driven TARGET INPUTS FOLDER
 
 Our own packages are instrumented as they are imported, so libFuzzer sees which inputs reach something new, and goes on from
-them. What breaks a rule is written to FOLDER/broken and does not end the run; a hang or a crash of the process does, and the input lies in
-FOLDER as libFuzzer's artifact. FOLDER/counted says how many inputs were judged.
+them. What breaks a rule is written to FOLDER/broken and does not end the run; a hang or a crash of the process does, and the input
+lies in FOLDER as libFuzzer's artifact. FOLDER/counted says how many inputs were judged.
 """
 
 from __future__ import annotations

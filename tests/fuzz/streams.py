@@ -12,11 +12,13 @@ import random
 import re
 import shutil
 import socket
+import string
 import tempfile
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from quart import Quart
 
@@ -189,8 +191,8 @@ def parse_request(data: bytes) -> int:
         "method": method if re.fullmatch(r"[A-Z]{1,20}", method) else "POST",
         "scheme": "http",
         "path": path if path.startswith("/") else f"/{path}",
-        "raw_path": path.encode("latin-1"),
-        "query_string": query.encode("latin-1"),
+        "raw_path": quote(path).encode(),
+        "query_string": quote(query, safe=string.punctuation).encode(),  # the servers let nothing else pass
         "root_path": "",
         "headers": headers,
         "client": ("127.0.0.1", 1),

@@ -25,7 +25,7 @@ MOST_S: Final = 1.0
 #: What an answer that refuses may be long (bytes).
 MOST_TOLD: Final = 16 * 1024
 #: Of memory, whatever the input's length (bytes).
-FLOOR: Final = 512 * 1024
+FLOOR: Final = 2 * 1024**2
 
 _PARTS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[\d.]+|[^\x20-\x7e]+")
 
