@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from models.toml_text import MOST_PARTS, toml
@@ -20,9 +22,8 @@ def test_it_reads_what_the_standard_library_reads() -> None:
     ],
 )
 def test_what_cannot_be_read_in_bounded_time_is_refused_in_a_few_words(text: str, told: str) -> None:
-    with pytest.raises(ValueError, match="") as caught:
+    with pytest.raises(ValueError, match=re.escape(told) + r"\Z"):
         toml(text)
-    assert str(caught.value) == told
 
 
 def test_a_key_of_as_many_parts_as_may_be_is_read() -> None:
@@ -31,5 +32,5 @@ def test_a_key_of_as_many_parts_as_may_be_is_read() -> None:
 
 def test_looking_for_dotted_keys_costs_no_more_than_the_text_is_long() -> None:
     for text in ("a" * 200_000, '"' * 200_001, "a . " * 7 + "a " * 100_000):
-        with pytest.raises(ValueError, match=""):
+        with pytest.raises(ValueError, match="at end of document|at line 1"):
             toml(text)
