@@ -14,10 +14,12 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import uvloop
 
+from service.connections.addresses import Addresses
 from service.connections.refusals import Refusals
 from service.connections.spread import IMPATIENCE_S, Turn, decide
 from service.context import Service
@@ -71,6 +73,7 @@ class Acceptor(asyncio.AbstractServer):
         connect: Callable[[socket.socket], None],
         place: Place,
         limit: int,
+        addresses: Addresses | None,
         refusals: Refusals,
         *,
         secure: bool,
@@ -82,6 +85,7 @@ class Acceptor(asyncio.AbstractServer):
         self._line = place.board[place.slot]
         self._others = [line for line in place.board if line.slot != place.slot]
         self._limit = limit
+        self._addresses = addresses
         self._refusals = refusals
         self._secure = secure
         self._turn = Turn()
@@ -184,7 +188,7 @@ class Acceptor(asyncio.AbstractServer):
     def _accept(self, listening: socket.socket) -> bool:
         """Takes one connection; whether there may be more."""
         try:
-            descriptor, _ = listening._accept()  # type: ignore[attr-defined]  # accept() makes a plain socket of it
+            descriptor, peer = listening._accept()  # type: ignore[attr-defined]  # accept() makes a plain socket of it
         except (BlockingIOError, InterruptedError):
             return False
         except ConnectionError:
@@ -193,11 +197,15 @@ class Acceptor(asyncio.AbstractServer):
             self._cannot_accept(error)
             return False
         connection = Counted(*self._kind, fileno=descriptor)
+        connection.gone = None
         if self.open >= self._limit:
-            connection.gone = None
-            self._refusals.refuse(connection, secure=self._secure)
+            self._refusals.refuse(connection, "connections", secure=self._secure)
             return True
-        connection.gone = self._gone
+        address = "" if self._addresses is None else self._addresses.enter(peer)
+        if address is None:
+            self._refusals.refuse(connection, "address_connections", secure=self._secure)
+            return True
+        connection.gone = partial(self._gone_from, address) if address else self._gone
         self.open += 1
         self._line.connections += 1
         try:
@@ -216,6 +224,11 @@ class Acceptor(asyncio.AbstractServer):
         if self._serving:
             self._look_again(PAUSE_S)  # the socket stays readable: without a pause the loop would spin
 
+    def _gone_from(self, address: str) -> None:
+        if self._addresses is not None:
+            self._addresses.leave(address)
+        self._gone()
+
     def _gone(self) -> None:
         self.open -= 1
         self._line.connections -= 1
@@ -228,6 +241,7 @@ class Loop(uvloop.Loop):
         self._service = service
         self._handshakes: set[asyncio.Task[None]] = set()
         self._refusals: list[Refusals] = []
+        self._addresses: Addresses | None = None
 
     def close(self) -> None:
         """Closes the loop, and the refused connections with it."""
@@ -267,10 +281,14 @@ class Loop(uvloop.Loop):
             else:
                 _drive(self.connect_accepted_socket(protocol_factory, connection))
 
-        limit = self._service.config.limits.connections
-        refusals = Refusals(self, limit, self._service.inference.account)
+        limits = self._service.config.limits
+        if limits.address_connections is not None and self._addresses is None:
+            self._addresses = Addresses(limits.address_connections, limits.trusted_proxies)
+        refusals = Refusals(self, limits, self._service.inference.account, self._service.inference.limited)
         self._refusals.append(refusals)
-        acceptor = Acceptor(self, sock, connect, self._service.place, limit, refusals, secure=bool(tls))
+        acceptor = Acceptor(
+            self, sock, connect, self._service.place, limits.connections, self._addresses, refusals, secure=bool(tls)
+        )
         if start_serving:
             await acceptor.start_serving()
         return acceptor

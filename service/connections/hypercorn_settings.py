@@ -26,7 +26,6 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "backlog": 2048,
         "include_server_header": False,
         "keep_alive_max_requests": 1_000_000,
-        "keep_alive_timeout": 75.0,
         "read_timeout": 300,
         "websocket_ping_interval": 20.0,
     }
@@ -46,6 +45,7 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "application_path": "give --app to add blueprints to the app",
         "h11_max_incomplete_size": "set header_bytes under [limits] in tureen.toml",
         "h2_max_header_list_size": "set header_bytes under [limits] in tureen.toml",
+        "keep_alive_timeout": "set idle_timeout_s under [limits] in tureen.toml",
         "websocket_max_message_size": "set websocket_message_bytes under [limits] in tureen.toml",
         "wsgi_max_body_size": "set body_bytes under [limits] in tureen.toml",
         "cert_reqs": "set verify_mode instead",
@@ -76,7 +76,7 @@ def read_hypercorn(file: Path) -> dict[str, object]:
         if key in _ELSEWHERE:
             problems.append(Problem(place, f"the key has no effect here; {_ELSEWHERE[key]}"))
         elif kind is None:
-            problems.append(Problem(place, "Hypercorn has no such setting", nearest(key, _KINDS) or "", key))
+            problems.append(Problem(place, "Hypercorn has no such setting", nearest(key, (*_KINDS, *_ELSEWHERE)) or "", key))
         else:
             expected, convert = _TAKEN[kind]
             try:

@@ -9,8 +9,10 @@ from collections import deque
 from typing import Final
 
 from service.account import Account, Plain
-from service.errors import TooManyConnections
+from service.errors import ServiceError, TooManyConnections, TooManyFromAddress
+from service.guard.limited import Limited
 from service.response import STATUS_LINES, code_of, failed, request_id
+from service.sections import Limits
 
 log = logging.getLogger("tureen.acceptor")
 
@@ -25,24 +27,27 @@ TELL_S: Final = 10.0
 class Refusals:
     """Connections over the limit: each is told why, kept for a moment, and closed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int, account: Account) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, account: Account, limited: Limited) -> None:
         self._loop = loop
-        self._limit = limit
+        self._limits = limits
         self._account = account
+        self._limited = limited
         self._lingering: deque[tuple[float, socket.socket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._told_at = float("-inf")
         self.count = 0
 
-    def refuse(self, connection: socket.socket, *, secure: bool) -> None:
-        """Tells a client that it is one too many, as far as it can be told without waiting. Over TLS it is just closed."""
+    def refuse(self, connection: socket.socket, limit: str, *, secure: bool) -> None:
+        """Tells a client that it is one too many, as far as it can be told without waiting; ``limit`` is the key that says so.
+        Over TLS it is just closed."""
         self.count += 1
+        self._limited.count(limit)
+        error = _why(self._limits, limit)
         now = self._loop.time()
         if now >= self._told_at + TELL_S:
             self._told_at = now
-            log.warning("refused a connection: %d are open, as many as may; %d refused so far", self._limit, self.count)
+            log.warning("refused a connection by [limits] %s; %d refused so far", limit, self.count)
         name = request_id(None)
-        error = TooManyConnections(f"the server has {self._limit} open connections, as many as it may; try again, or another")
         response = failed(error, name)
         self._account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
         if secure:
@@ -50,7 +55,7 @@ class Refusals:
             return
         try:
             connection.setblocking(False)
-            connection.send(b"".join((STATUS_LINES[503], response.lines, b"connection: close\r\n\r\n", response.body)))
+            connection.send(b"".join((STATUS_LINES[response.status], response.lines, b"connection: close\r\n\r\n", response.body)))
             connection.shutdown(socket.SHUT_WR)
         except OSError:
             connection.close()
@@ -76,3 +81,11 @@ class Refusals:
             self._lingering.popleft()[1].close()
         if self._lingering:
             self._timer = self._loop.call_at(self._lingering[0][0], self._look)
+
+
+def _why(limits: Limits, limit: str) -> ServiceError:
+    if limit == "address_connections":
+        return TooManyFromAddress(
+            f"your address has {limits.address_connections} open connections, as many as it may; close one, or keep them longer"
+        )
+    return TooManyConnections(f"the server has {limits.connections} open connections, as many as it may; try again, or another")

@@ -45,7 +45,7 @@ def test_what_is_built_in_is_not_hypercorns_default_and_reaches_hypercorn() -> N
     ("text", "key", "value"),
     [
         ("backlog = 10", "backlog", 10),
-        ("keep_alive_timeout = 5", "keep_alive_timeout", 5),
+        ("read_timeout = 5", "read_timeout", 5),
         ("websocket_ping_interval = 1.5", "websocket_ping_interval", 1.5),
         ("include_server_header = true", "include_server_header", True),
         ("certfile = 'cert.pem'", "certfile", "cert.pem"),
@@ -91,7 +91,7 @@ def test_what_the_file_says_reaches_hypercorn(file: Path, text: str, key: str, v
         ("backlog = 5.5", "got 5.5"),
         ("backlog = true", "got True"),
         ("backlog = -1", "got -1"),
-        ("keep_alive_timeout = nan", "expected a number, at least 0, got nan"),
+        ("websocket_ping_interval = nan", "expected a number, at least 0, got nan"),
         ("include_date_header = 1", "expected true or false, got 1"),
         ("root_path = 1", "expected a string, got 1"),
         ("server_names = 'a'", "expected a list of strings, got 'a'"),
