@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; those that follow a chunked body are nobody's."""
         if not self.headed:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves there what is no part of the value (RFC 9110, 5.5)
 
     def on_headers_complete(self) -> None:
         """The head is whole, and the body begins."""

@@ -13,7 +13,9 @@ import orjson
 from models.errors import LoadError
 from models.manifest import Manifest, read_manifest
 from models.runtimes import onnx_file
+from models.runtimes.lightgbm_native import library_path
 from models.runtimes.lightgbm_text import ModelText, read_model_text
+from models.runtimes.lightgbm_trial import try_model_text
 from models.runtimes.onnx_file import OnnxFile
 from service.bind import Bind
 from service.capture.comparison import differences
@@ -87,6 +89,15 @@ def parse_lightgbm(data: bytes) -> ModelText:
     if model.classes < 1 or not model.features or model.trees % model.classes or model.leaves < model.trees:
         raise Broken(f"a model that cannot be: {asdict(model)}")
     return model
+
+
+def try_lightgbm(data: bytes) -> None:
+    """Lets LightGBM load what its structure's check has taken, in a process of its own, which it may refuse to, and not take down."""
+    try:
+        try_model_text(data, library_path())
+    except LoadError as error:
+        if not str(error).startswith("LightGBM refuses it"):
+            raise Broken(str(error)) from error
 
 
 def parse_onnx(data: bytes) -> OnnxFile:
@@ -183,6 +194,7 @@ LIGHTGBM = Target(
     parse_lightgbm,
     (LoadError,),
     longest=8192,
+    trial=try_lightgbm,
 )
 ONNX = Target(
     "onnx_file",

@@ -37,7 +37,8 @@ class Broken(AssertionError):
 @dataclass(frozen=True, slots=True)
 class Target:
     """``parse`` takes any bytes, and raises ``refusals`` or Broken alone. ``longest`` is the longest input that is made (bytes);
-    ``each`` the bytes that a byte of it may allocate, above ``floor``. ``http``: its refusals are told to a client."""
+    ``each`` the bytes that a byte of it may allocate, above ``floor``. ``http``: its refusals are told to a client. ``trial``: what
+    is done with some of what is taken, too slow to do it with all."""
 
     name: str
     parse: Callable[[bytes], object]
@@ -46,6 +47,7 @@ class Target:
     each: int = 400
     floor: int = FLOOR
     http: bool = True
+    trial: Callable[[bytes], None] | None = None
 
     @property
     def corpus(self) -> Path:

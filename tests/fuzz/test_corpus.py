@@ -16,6 +16,14 @@ def test_every_kept_input_is_taken_or_refused_in_bounded_time_and_memory(name: s
         judge(target, data, memory=True)
 
 
+@pytest.mark.parametrize("name", [name for name, target in TARGETS.items() if target.trial is not None])
+def test_what_is_taken_stands_its_trial(name: str) -> None:
+    target = TARGETS[name]
+    for data in target.kept():
+        if target.trial is not None and judge(target, data).startswith("taken"):
+            target.trial(data)
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_seed_is_an_input_of_its_own(name: str) -> None:
     kept = TARGETS[name].kept()
