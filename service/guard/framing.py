@@ -33,6 +33,7 @@ _ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
 _LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
 #: What would say of a request that was read what it is.
 _NO_TRAILERS: Final = (b"content-length:", b"transfer-encoding:", b"host:")
+_UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r]*")
 _CONNECTION: Final = b"\r\nconnection:"
 _CR, _LF, _SLASH = b"\r\n/"
 
@@ -60,6 +61,7 @@ class Framing:
         "_most_lines",
         "_next",
         "_part",
+        "_plain",
         "_read",
         "_spare",
     )
@@ -74,6 +76,7 @@ class Framing:
         self._left = 0  # of a body, or of a chunk, in bytes
         self._spare = 0
         self._blank = b""
+        self._plain = b""
 
     @property
     def between(self) -> bool:
@@ -93,6 +96,9 @@ class Framing:
                         data = data[:at] + data[at + 1 :]
                         continue
                 at = self._read(data, at)
+                if self._plain:
+                    data, at = data[:begun] + self._plain + data[at:], begun + len(self._plain)
+                    self._plain = b""
                 if self._read != self._head:
                     begun = at
         except ServiceError as error:
@@ -117,7 +123,7 @@ class Framing:
             end = data.find(END, at)
             if end >= 0:
                 end += len(END)
-                self._begin(data[at:end], end == len(data))
+                self._plain = self._begin(data[at:end], end == len(data))
                 return end
         known = len(part)
         part += data[at : at + self._most_bytes + 1 - known]
@@ -148,8 +154,8 @@ class Framing:
         if not self._checked and not b"A" <= part[:1] <= b"Z":
             raise BadRequest(NO_HTTP)
 
-    def _begin(self, head: bytes, last: bool) -> None:
-        """The head has come whole; ``last``: nothing has come behind it."""
+    def _begin(self, head: bytes, last: bool) -> bytes:
+        """The head has come whole; ``last``: nothing has come behind it. Returns what stands for it, empty where it does itself."""
         if len(head) > self._most_bytes:
             raise self._too_long()
         if head.count(b"\n") > self._most_lines + 2:
@@ -186,11 +192,13 @@ class Framing:
                 if not one or old or not last or self._read != self._head or request[1] != b"GET":
                     raise BadRequest(NO_UPGRADE)
                 self._read = self._opaque
-                return
+                return b""
         if old or b"close" in wishes:
             self._next = self._silence
             if self._read == self._head:
                 self._read = self._next
+        # Nothing else is upgraded to, but llhttp would take the body for the other protocol's.
+        return _UPGRADE.sub(b"", head) if upgrades else b""
 
     # -- bodies ----------------------------------------------------------------------------------------------------------------
 
