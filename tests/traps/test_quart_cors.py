@@ -15,7 +15,9 @@ from quart import Quart
 from service.blueprints.browsers import READABLE, TAKEN
 from service.config import Config
 from service.errors import ConfigError
+from tests.e2e.keyed import asking, bearer, key_of
 from tests.e2e.kitchen import build
+from tests.e2e.patience import until
 from tests.e2e.served import HERE, Reply, Server, serving
 from tests.e2e.wire import wire
 
@@ -44,27 +46,34 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stalls:
-    """Servers by kind and whether origins are named, each started when first asked for."""
+    """Servers by kind, whether origins are named, and whether a key is asked for; each started when first asked for."""
 
-    def __init__(self, kitchen: Path, cwd: Path, stack: ExitStack) -> None:
-        self._kitchen, self._cwd, self._stack = kitchen, cwd, stack
-        self._running: dict[tuple[str, bool], Server] = {}
+    def __init__(self, kitchen: Path, state: Path, stack: ExitStack) -> None:
+        self._kitchen, self._state, self._stack = kitchen, state, stack
+        self._running: dict[tuple[str, bool, bool], Server] = {}
 
-    def __call__(self, kind: str, named: bool) -> Server:
-        found = self._running.get((kind, named))
+    def __call__(self, kind: str, *, named: bool, keyed: bool = False) -> Server:
+        found = self._running.get((kind, named, keyed))
         if found is None:
-            env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}"}
+            env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}", "TUREEN_LIMITS__BODY_BYTES": "65536"}
             if named:
                 env["TUREEN_CORS__ALLOW_ORIGINS"] = f"{SHOP},{OTHER}"
-            made = serving(self._kitchen, "--app", "quart_app:extend", kind=kind, cwd=self._cwd, env=env)
-            found = self._running[kind, named] = self._stack.enter_context(made)
+            if keyed:
+                env |= asking(self._state)
+            made = serving(self._kitchen, "--app", "cors_app:extend", kind=kind, cwd=self._state.parent, env=env)
+            found = self._running[kind, named, keyed] = self._stack.enter_context(made)
         return found
 
 
 @pytest.fixture(scope="module")
-def stalls(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stalls]:
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cwd") / "state"
+
+
+@pytest.fixture(scope="module")
+def stalls(kitchen: Path, state: Path) -> Iterator[Stalls]:
     with ExitStack() as stack:
-        yield Stalls(kitchen, tmp_path_factory.mktemp("cwd"), stack)
+        yield Stalls(kitchen, state, stack)
 
 
 @pytest.fixture(scope="module", params=("hypercorn", "uvicorn"))
@@ -82,6 +91,18 @@ def server(stalls: Stalls, kind: str) -> Server:
 def closed(stalls: Stalls, kind: str) -> Server:
     """As it is by default: none may."""
     return stalls(kind, named=False)
+
+
+@pytest.fixture(scope="module")
+def key(state: Path) -> str:
+    """Of one model alone."""
+    return key_of(state, "--model", "affine")
+
+
+@pytest.fixture(scope="module")
+def keyed(stalls: Stalls, kind: str, key: str) -> Server:
+    """It asks for a key, and two origins may read its answers."""
+    return stalls(kind, named=True, keyed=True)
 
 
 def preflight(server: Server, path: str, origin: str, method: str = "POST", headers: str = "authorization") -> Reply:
@@ -182,15 +203,77 @@ def test_a_preflight_is_answered_with_what_a_page_may_send_and_is_remembered(ser
         ("DELETE", "/v2/models/affine", None, 405),
         ("GET", PREDICT, None, 405),
         ("POST", "/v2/models/affine/infer", b"x", 415),
+        ("POST", PREDICT, bytes(100_000), 413),
+        ("POST", "/v1/models/half:predict", ROW, 503),
     ],
 )
 def test_an_error_can_be_read_and_its_preflight_succeeds(server: Server, method: str, path: str, body: object, status: int) -> None:
     more = {"Content-Encoding": "br"} if status == 415 else {}
+    if status == 503:
+        assert server.post("/v2/repository/models/half/unload").status == 200
     assert preflight(server, path, SHOP, method).status in (200, 204)
     reply = server.request(method, path, body, {"Origin": SHOP, **more})
     assert reply.status == status
     assert is_told(reply)
     assert set(reply.json()) >= {"error", "code", "request_id"}
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "status"),
+    [
+        (PREDICT, False, 401),
+        ("/v2/models/half/infer", True, 403),
+        ("/v2/repository/models/affine/load", True, 403),
+        ("/nothing", False, 401),
+    ],
+)
+def test_who_is_not_let_in_can_read_why_and_his_preflight_asked_for_nothing(
+    keyed: Server, key: str, path: str, shown: bool, status: int
+) -> None:
+    assert preflight(keyed, path, SHOP).status == 204
+    reply = keyed.post(path, ROW, {"Origin": SHOP, **(bearer(key) if shown else {})})
+    assert reply.status == status
+    assert is_told(reply)
+    assert not is_told(keyed.post(path, ROW, {"Origin": EVIL}))
+
+
+def test_who_is_over_his_budget_can_read_when_to_come_again(keyed: Server, state: Path) -> None:
+    spent = bearer(key_of(state, "--requests-per-s", "0.001", "--requests-burst", "1"))
+    until(lambda: keyed.post(PREDICT, ROW, {"Origin": SHOP, **spent}).status == 429, "the budget is spent")
+    reply = keyed.post(PREDICT, ROW, {"Origin": SHOP, **spent})
+    assert reply.status == 429
+    assert is_told(reply)
+    assert {"retry-after", "ratelimit-limit"} <= set(reply.headers) & listed(reply.headers, "access-control-expose-headers")
+
+
+def test_a_preflight_tells_a_stranger_nothing_of_what_there_is(keyed: Server) -> None:
+    asked = [preflight(keyed, path, SHOP) for path in (PREDICT, "/echo", "/v1/models/nothing:predict", "/nothing")]
+    assert {reply.status for reply in asked} == {204}
+    kept = [{name: value for name, value in reply.headers.items() if name not in ("date", "x-request-id")} for reply in asked]
+    assert kept[1:] == kept[:-1]
+
+
+def test_a_route_with_origins_of_its_own_keeps_them(server: Server) -> None:
+    partner = "https://partner.example"
+    assert server.get("/partner", {"Origin": partner}).headers["access-control-allow-origin"] == partner
+    assert "access-control-allow-origin" not in server.get("/partner", {"Origin": SHOP}).headers
+    asked = preflight(server, "/partner", partner, "GET", "x-partner")
+    assert listed(asked.headers, "access-control-allow-headers") == {"x-partner"}
+
+
+# -- What a browser sends without asking first ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["load", "unload"])
+def test_a_page_of_another_site_changes_nothing_though_nobody_needs_a_key(server: Server, closed: Server, act: str) -> None:
+    path, plain = f"/v2/repository/models/nothing/{act}", {"Content-Type": "text/plain"}
+    for each in (server, closed):
+        for origin in (EVIL, "null"):
+            refused = each.post(path, b"{}", {"Origin": origin, **plain})
+            assert (refused.status, refused.json()["code"]) == (403, "forbidden")
+        assert each.post(path, b"{}", {"Origin": each.url, **plain}).status == 404
+        assert each.post(path, b"{}", plain).status == 404
+    assert server.post(path, b"{}", {"Origin": SHOP, **plain}).status == 404
 
 
 # -- WebSockets ----------------------------------------------------------------------------------------------------------
@@ -211,7 +294,7 @@ def test_a_websocket_of_our_own_pages_opens_whether_origins_are_named_or_not(ser
         assert handshake(each, "https://models.example", host="models.example").status == 101  # behind a proxy with TLS
 
 
-@pytest.mark.parametrize("path", ["/echo", "/nothing"])
+@pytest.mark.parametrize("path", ["/echo", "/nothing", "/old/feed"])
 def test_a_websocket_of_a_foreign_page_is_refused_whether_origins_are_named_or_not(
     server: Server, closed: Server, path: str
 ) -> None:
@@ -225,6 +308,13 @@ def test_a_websocket_of_a_foreign_page_is_refused_whether_origins_are_named_or_n
 def test_a_websocket_with_two_origins_is_refused(server: Server) -> None:
     assert handshake(server, SHOP, EVIL).status == 403
     assert handshake(server, EVIL, SHOP).status == 403
+
+
+def test_a_mounted_apps_websocket_opens_as_ours_do(server: Server, closed: Server) -> None:
+    for each in (server, closed):
+        assert handshake(each, path="/old/feed").status == 101
+        assert handshake(each, each.url, path="/old/feed").status == 101
+    assert handshake(server, SHOP, path="/old/feed").status == 101
 
 
 def test_without_origins_named_a_client_that_is_no_browser_opens_a_websocket(closed: Server) -> None:
