@@ -150,7 +150,7 @@ def _sentence(bound: Bound, cost: int, wait: float | None) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------------

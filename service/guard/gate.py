@@ -107,7 +107,8 @@ class Gate:
         """
         if need is not None and not principal.may(need, model):
             raise _forbidden(principal, need, model)
-        spent = self._budgets.spend_request(principal, model)
+        # What a model says of its callers is of those who ask it, not of those who load it.
+        spent = self._budgets.spend_request(principal, None if need is Scope.ADMIN else model)
         grant = Grant(principal, model)
         if not isinstance(spent, asyncio.Future):
             grant.allowance = spent
