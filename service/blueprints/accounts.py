@@ -50,6 +50,9 @@ def _principal() -> str | None:
 
 async def _code(made: quart.Response) -> str | None:
     """The code of an error of ours; a body that is large, or still to be made, is none."""
+    known: str | None = quart.g.get("code")
+    if known is not None:
+        return known
     if made.status_code < 400 or made.mimetype != "application/json" or (made.content_length or LONGEST) >= LONGEST:
         return None
     return code_of(await made.get_data(as_text=False))

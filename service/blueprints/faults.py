@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import quart
 from quart import Quart, request
+from quart.wrappers.request import Body
 from werkzeug.exceptions import BadRequest as Malformed
 from werkzeug.exceptions import BadRequestKeyError, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.routing import WebsocketMismatch
@@ -19,7 +20,7 @@ from service.errors import MethodNotAllowed as NotAllowed
 from service.failures import Failure, failure
 from service.lane.refusal import LINGER_S, ONE, PATIENCE_S, SMALL
 from service.protocol.json_data import clip
-from service.response import explained, failed
+from service.response import code_of, explained, failed
 
 
 def answer_faults(app: Quart) -> None:
@@ -47,28 +48,29 @@ async def settled(refusal: quart.Response) -> quart.Response:
     if not quart.has_request_context():  # a WebSocket's handshake has no body
         return refusal
     waits = "expect" in request.headers
-    if not waits and (request.content_length or 0) <= SMALL and await _drop(SMALL, PATIENCE_S):
+    if not waits and (request.content_length or 0) <= SMALL and await _drop(request.body, SMALL, PATIENCE_S):
         return refusal
     if request.http_version in ONE:
         refusal.headers["connection"] = "close"
         if not waits:
-            body = await refusal.get_data(as_text=False)
-            refusal.response = refusal.iterable_body_class(_lingering(body))
+            told = await refusal.get_data(as_text=False)
+            quart.g.code = code_of(told)  # nobody else needs to read the answer, which takes its time
+            refusal.response = refusal.iterable_body_class(_lingering(told, request.body))
     return refusal
 
 
-async def _lingering(body: bytes) -> AsyncIterator[bytes]:
-    """The whole answer, and then time for the client to read it."""
-    yield body
-    await _drop(None, LINGER_S)
+async def _lingering(told: bytes, body: Body) -> AsyncIterator[bytes]:
+    """The whole answer, and then time for the client to read it. It is read without the request's context."""
+    yield told
+    await _drop(body, None, LINGER_S)
 
 
-async def _drop(limit: int | None, seconds: float) -> bool:
-    """Reads the running request's body and keeps nothing; False where it has not ended after so many bytes, or seconds."""
+async def _drop(body: Body, limit: int | None, seconds: float) -> bool:
+    """Reads a request's body and keeps nothing; False where it has not ended after so many bytes, or seconds."""
     read = 0
     try:
         async with asyncio.timeout(seconds):
-            async for piece in request.body:
+            async for piece in body:
                 read += len(piece)
                 if limit is not None and read > limit:
                     return False

@@ -23,12 +23,12 @@ STILL_S = 1.0
 class WebSocket:
     """Frames over a socket; what is sent is masked with zeros, which leaves it as it is."""
 
-    def __init__(self, server: Server, path: str) -> None:
+    def __init__(self, server: Server, path: str, *headers: str) -> None:
         self._socket = socket.create_connection((server.host, server.port), PATIENCE_S)
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {path} HTTP/1.1", f"Host: {server.address}", "Connection: Upgrade", "Upgrade: websocket"]
         lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}"]
-        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self._socket.sendall("\r\n".join([*lines, *headers, "", ""]).encode())
         self._read = self._socket.makefile("rb")
         self.status = int(self._read.readline().split()[1])
         while self._read.readline().strip():
@@ -84,9 +84,9 @@ class WebSocket:
 
 
 @contextmanager
-def websocket(server: Server, path: str) -> Iterator[WebSocket]:
+def websocket(server: Server, path: str, *headers: str) -> Iterator[WebSocket]:
     """A connection for the length of a ``with``."""
-    made = WebSocket(server, path)
+    made = WebSocket(server, path, *headers)
     try:
         yield made
     finally:
