@@ -32,7 +32,7 @@ def load(source: Source, manifest: Manifest, models: Models) -> Runtime:
         require_unchanged(source)
         runtime = _open(source, manifest, models)
         try:
-            require_unchanged(source)
+            require_unchanged(source, loaded=True)
         except LoadError:
             runtime.close()
             raise

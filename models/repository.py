@@ -211,15 +211,18 @@ def _scan_version(model: str, version: int, directory: Path, bare: list[str] | N
     return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp))
 
 
-def require_unchanged(source: Source) -> None:
-    """Raises LoadError where a version's files are not those that were found, or a link has taken a place on the way to them."""
+def require_unchanged(source: Source, *, loaded: bool = False) -> None:
+    """Raises LoadError where a version's files are not those that were found, or a link has taken a place on the way to them.
+
+    ``loaded``: it has run, so a Python model may have written beside itself.
+    """
     directory = source.path.parent
     try:
         # Found without a symlink on its way, so it has none.
         moved = source.path.resolve(strict=True) != source.path
         for name, size, changed, inode in source.stamp:
-            if name != source.path.name and source.platform == "python":
-                continue  # a model may write beside itself
+            if loaded and source.platform == "python" and name != source.path.name:
+                continue
             info = (directory / name).lstat()
             moved |= not stat.S_ISREG(info.st_mode) or (info.st_size, info.st_mtime_ns, info.st_ino) != (size, changed, inode)
     except OSError as error:

@@ -71,6 +71,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
     app.extensions[EXTENSION] = service
     app.url_map.converters.update(CONVERTERS)
+    app.url_map.merge_slashes = False  # a path has one spelling; what stands in front judges by it too
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)
