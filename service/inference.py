@@ -155,6 +155,7 @@ def is_small(request: Request) -> bool:
 def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:
     lines = (
         b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-model-version: %b\r\n"
+        b"x-content-type-options: nosniff\r\n"  # to a POST nothing is kept unless it says so
         b'server-timing: queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"\r\n'
     ) % (
         encoded.content_type,

@@ -19,6 +19,8 @@ log = logging.getLogger("tureen.errors")
 
 Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
+#: What a browser is told of all that is no page: it is of the type that it says, and nobody's to keep.
+PRIVATE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
 _ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -86,7 +88,7 @@ def response(status: int, content: object, name: str, headers: tuple[Header, ...
     """A response whose body is ``content`` as JSON."""
     body = _encode(content)
     length = (b"content-length", b"%d" % len(body))
-    return Response(status, body, lines((JSON, length, (b"x-request-id", name.encode("latin-1")), *headers)))
+    return Response(status, body, lines((JSON, length, (b"x-request-id", name.encode("latin-1")), *PRIVATE, *headers)))
 
 
 def _told(problem: Problem) -> Mapping[str, str]:

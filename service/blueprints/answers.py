@@ -10,7 +10,7 @@ from service.guard.gate import Grant
 from service.lane.heads import SECRET
 from service.protocol.infer import Encoded
 from service.request import Request
-from service.response import Header, Response, lines, request_id, response
+from service.response import PRIVATE, Header, Response, lines, request_id, response
 from service.routing import target
 
 
@@ -38,7 +38,7 @@ def answer_encoded(encoded: Encoded) -> quart.Response:
     """An answer whose body a protocol has written."""
     length = (b"content-length", b"%d" % len(encoded.body))
     headers = [(b"content-type", encoded.content_type), length, (b"x-request-id", name().encode("latin-1"))]
-    return as_quart(Response(200, encoded.body, lines((*headers, *encoded.headers))))
+    return as_quart(Response(200, encoded.body, lines((*headers, *PRIVATE, *encoded.headers))))
 
 
 def as_quart(ours: Response) -> quart.Response:
