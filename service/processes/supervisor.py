@@ -196,11 +196,11 @@ class Supervisor:
         while True:
             try:
                 wanted = await asyncio.to_thread(self._resolve)
+                config, said = settled(wanted, self._config, self._crew.most)
             except ConfigError as error:
                 log.error("the configuration is not reloaded, and the old one stays: %s", error)
                 await asyncio.to_thread(self._chronicle.refused, self._config, error)
             else:
-                config, said = settled(wanted, self._config, self._crew.most)
                 for line in said:
                     log.warning(line)
                 before = self._config

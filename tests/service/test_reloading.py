@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from service.bind import Bind
 from service.config import Config
+from service.errors import ConfigError
 from service.processes.reloading import settled
-from service.sections import Limits, Store
+from service.sections import Auth, Limits, Store
 
 NOW = Config()
 
@@ -27,6 +30,14 @@ def test_address_and_store_stay_as_they_are_and_it_is_said() -> None:
 def test_no_more_workers_than_there_is_room_for() -> None:
     config, said = settled(Config(workers=9), NOW, most=6)
     assert (config.workers, said) == (6, ["workers = 9, and this server can grow to 6; start it again for more"])
+
+
+def test_what_would_contradict_what_is_kept_is_refused() -> None:
+    public = Config(bind=Bind("0.0.0.0", 80), auth=Auth(api_keys=True), store=Store(state_dir=Path("state")))
+    with pytest.raises(ConfigError, match=r"nothing asks who they are"):
+        settled(Config(store=public.store), public, most=6)
+    with pytest.raises(ConfigError, match="API keys are kept in the state directory"):
+        settled(Config(auth=public.auth, store=public.store), NOW, most=6)
 
 
 def test_a_configuration_comes_through_to_a_worker_as_it_was() -> None:
