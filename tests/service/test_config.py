@@ -216,3 +216,23 @@ def test_an_address_that_others_reach_is_refused_unless_insecure_is_given() -> N
     assert "127.0.0.1:9000" in said
     assert "--insecure" in said
     assert Config.resolve(None, {}, {"bind": "0.0.0.0:9000", "insecure": True}).bind == Bind("0.0.0.0", 9000)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named", "message"),
+    [
+        ({"AUTH__API_KEYS": "1"}, "AUTH__API_KEYS", '[store] state_dir = "'),
+        ({"AUTH__JWT_KEYS": "k", "AUTH__JWT_AUDIENCE": "a"}, "AUTH__JWT_KEYS", "give [auth] jwt_issuer too"),
+        ({"AUTH__JWT_KEYS": "k", "AUTH__JWT_ISSUER": "i"}, "AUTH__JWT_KEYS", "give [auth] jwt_audience too"),
+        ({"AUTH__JWT_ISSUER": "i"}, "AUTH__JWT_ISSUER", "give [auth] jwt_keys, or leave it out"),
+    ],
+)
+def test_keys_that_need_another_are_refused_without_it(environ: Mapping[str, str], named: str, message: str) -> None:
+    said = refusal(environ={f"TUREEN_{name}": value for name, value in environ.items()})
+    assert said.startswith(f"TUREEN_{named}: ")
+    assert message in said
+
+
+def test_a_public_address_may_be_bound_where_callers_are_asked() -> None:
+    config = Config.resolve(None, {}, {"bind": "0.0.0.0:9000", "auth": {"api_keys": True}, "store": {"state_dir": "state"}})
+    assert config.auth.enabled
