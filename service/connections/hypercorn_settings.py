@@ -6,7 +6,6 @@ So is a key that has no effect under `tureen serve`: one that Tureen decides els
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -97,8 +96,11 @@ def _of(kind: type) -> Callable[[object], object]:
     return check
 
 
+_LARGEST = 2.0**53  # seconds or bytes: no larger one means anything, and NaN is not within
+
+
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
         raise TypeError
     return value
 

@@ -2,12 +2,14 @@
 
 Our own packages are instrumented as they are imported, so libFuzzer sees which inputs reach something new, and goes on from
 them. What breaks a rule is written to FOLDER/broken and does not end the run; a hang or a crash of the process does, and the input
-lies in FOLDER as libFuzzer's artifact. FOLDER/counted says how many inputs were judged.
+lies in FOLDER as libFuzzer's artifact. FOLDER/counted says how many inputs were judged; FOLDER/taken are
+some of those that were taken, for the target's trial.
 """
 
 from __future__ import annotations
 
 import hashlib
+import random
 import sys
 import traceback
 from contextlib import suppress
@@ -27,21 +29,30 @@ with atheris.instrument_imports(include=["service", "models"]):
 OFTEN = 500
 #: Seconds after which libFuzzer gives an input up.
 HANGS_S = 60
+#: So many of what is taken are given to a target's trial.
+MOST_TRIED = 300
 
 
 def main(name: str, inputs: int, folder: Path) -> None:
     """Does not return: libFuzzer ends the process."""
     target = TARGETS[name]
     broken, counted = folder / "broken", folder / "counted"
-    broken.mkdir(parents=True, exist_ok=True)
+    taken = _made(folder / "taken")
+    _made(broken)
     known: set[str] = set()
-    count = 0
+    count = sampled = 0
+    chance = random.Random(1)
 
     def one(data: bytes) -> None:
-        nonlocal count
+        nonlocal count, sampled
         count += 1
         try:
-            judge(target, data, memory=count % OFTEN == 0)
+            outcome = judge(target, data, memory=count % OFTEN == 0)
+            if target.trial is not None and outcome.startswith("taken"):
+                sampled += 1
+                slot = sampled if sampled <= MOST_TRIED else chance.randrange(sampled)
+                if slot <= MOST_TRIED:  # each that is taken has the same chance to be among the last (Vitter's algorithm R)
+                    (taken / str(slot)).write_bytes(data)
         except Exception as error:
             place = where(error)
             if place not in known:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -83,9 +86,21 @@ def parse_bind(data: bytes) -> Bind:
     return bind
 
 
+def mended(text: bytes) -> bytes:
+    """A model text whose `tree_sizes` are those of its trees: any change of a tree is refused by its size otherwise."""
+    starts = [found.start() + 1 for found in re.finditer(rb"\nTree=", text)]
+    end = text.find(b"end of trees")
+    if not starts or end < starts[-1]:
+        return text
+    sizes = b" ".join(b"%d" % (after - before) for before, after in pairwise([*starts, end]))
+    return re.sub(rb"^tree_sizes=.*$", b"tree_sizes=" + sizes, text, count=1, flags=re.MULTILINE)
+
+
 def parse_lightgbm(data: bytes) -> ModelText:
-    """The structure of a LightGBM model text; LightGBM itself is not asked."""
-    model = read_model_text(data)
+    """The structure of a LightGBM model text, as it is, and with sizes that fit its trees."""
+    with suppress(LoadError):
+        read_model_text(data)
+    model = read_model_text(mended(data))
     if model.classes < 1 or not model.features or model.trees % model.classes or model.leaves < model.trees:
         raise Broken(f"a model that cannot be: {asdict(model)}")
     return model
@@ -94,7 +109,7 @@ def parse_lightgbm(data: bytes) -> ModelText:
 def try_lightgbm(data: bytes) -> None:
     """Lets LightGBM load what its structure's check has taken, in a process of its own, which it may refuse to, and not take down."""
     try:
-        try_model_text(data, library_path())
+        try_model_text(mended(data), library_path())
     except LoadError as error:
         if not str(error).startswith("LightGBM refuses it"):
             raise Broken(str(error)) from error

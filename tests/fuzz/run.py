@@ -27,8 +27,6 @@ from tests.fuzz.targets import TARGETS
 #: Inputs that end in new ways are kept up to so many a run, and up to this length (bytes).
 MOST_KEPT: Final = 8
 LONGEST_KEPT: Final = 4096
-#: So many of what is taken are given to a target's trial.
-MOST_TRIED: Final = 300
 #: A share of the inputs that no target gets less than.
 LEAST: Final = 0.005
 
@@ -75,7 +73,7 @@ def fuzz(target: Target, inputs: int) -> Report:
             told += "".join([line for line in (folder / "log").open(errors="replace") if not line.startswith("INFO:")][-40:])
         broken = [_keep(target, _least(target, data), "broken") for data in found]
         made = [file.read_bytes() for file in (folder / "corpus").glob("*")]
-        tried, faults = _try(target, made)
+        tried, faults = _try(target, [file.read_bytes() for file in (folder / "taken").glob("*")])
         broken += tried
         told += faults
         kept = _keep_new(target, made)
@@ -97,16 +95,15 @@ def _ended(target: Target, data: bytes) -> str:
 def _try(target: Target, found: list[bytes]) -> tuple[list[bytes], str]:
     """The trial of what is taken: what it breaks on, kept, and how."""
     broken, told = [], ""
-    taken = [data for data in found if target.trial is not None and _ended(target, data).startswith("taken")]
-    for data in taken[:MOST_TRIED]:
+    for data in found:
         try:
             if target.trial is not None:
                 target.trial(data)
         except Exception as error:
             broken.append(_keep(target, data, "broken"))
             told += f"{error}\n"
-    if taken:
-        print(f"{target.name}: {min(len(taken), MOST_TRIED)} of {len(taken)} that were taken have been tried", flush=True)
+    if found:
+        print(f"{target.name}: {len(found)} of those that were taken have been tried", flush=True)
     return broken, told
 
 
