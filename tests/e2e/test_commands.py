@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.keyed import asking, key_of
 from tests.e2e.served import Server, command, run, serving
 
 
@@ -113,3 +114,48 @@ def test_models_lists_what_is_there(own: Server, tmp_path: Path) -> None:
     done = run("models", "list", "--url", own.url, cwd=tmp_path)
     assert done.returncode == 0
     assert ["affine", "1", "ready"] in [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory, and beside it files with a key of each kind."""
+    directory = tmp_path_factory.mktemp("keys")
+    for name, *options in (("infer",), ("metrics", "--scope", "metrics"), ("admin", "--scope", "admin")):
+        (directory / name).write_text(key_of(directory / "state", *options) + "\n")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def guarded(kitchen: Path, keys: Path) -> Iterator[Server]:
+    repository = keys / "repository"
+    shutil.copytree(kitchen / "affine", repository / "affine")
+    with serving(repository, cwd=keys, env=asking(keys / "state")) as server:
+        yield server
+
+
+def test_without_a_key_the_commands_say_where_to_put_one(guarded: Server, keys: Path) -> None:
+    for arguments, code in ((("status",), 2), (("models",), 1), (("models", "load", "affine"), 1)):
+        done = run(*arguments, "--url", guarded.url, cwd=keys)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+        assert "TUREEN_API_KEY" in done.stderr
+
+
+def test_each_key_shows_in_the_status_what_it_is_for(guarded: Server, keys: Path) -> None:
+    def told(key: str) -> str:
+        done = run("status", "--url", guarded.url, "--key-file", keys / key, cwd=keys)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert "of all workers" in told("admin")
+    assert "affine  1        ready" in told("infer")
+    assert "/metrics is not for this key" in told("infer")
+    assert "The models' states are not told" in told("metrics")
+    assert "of all workers" in told("metrics")
+
+
+def test_a_load_takes_a_key_for_it(guarded: Server, keys: Path) -> None:
+    refused = run("models", "load", "affine", "--url", guarded.url, cwd=keys, env={"TUREEN_API_KEY": (keys / "infer").read_text()})
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("tureen: affine was not loaded: the credential is not of the scope admin")
+    done = run("models", "load", "affine", "--url", guarded.url, "--key-file", keys / "admin", cwd=keys)
+    assert (done.returncode, done.stderr) == (0, "")
