@@ -107,7 +107,7 @@ def parse_lightgbm(data: bytes) -> ModelText:
 
 
 def try_lightgbm(data: bytes) -> None:
-    """Lets LightGBM load what its structure's check has taken, in a process of its own, which it may refuse to, and not take down."""
+    """Lets LightGBM load what the check of its structure has taken, in a process of its own: it may refuse it, and not crash."""
     try:
         try_model_text(mended(data), library_path())
     except LoadError as error:
