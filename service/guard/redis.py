@@ -113,10 +113,10 @@ class RedisBudgets:
         self._told = False
 
     async def start(self) -> None:
-        """The app is served: Redis is looked for, and waited for as long as anybody waits."""
+        """The app is served: Redis is tried once before the first request comes."""
         await self._memory.start()
-        self._trying = asyncio.get_running_loop().create_task(self._try())
-        await asyncio.wait([self._trying], timeout=TRYING_S)
+        if not await self._connect():
+            self._trying = asyncio.get_running_loop().create_task(self._try())
 
     async def close(self) -> None:
         """The app has done its last."""
@@ -245,29 +245,32 @@ class RedisBudgets:
         self._trying = asyncio.get_running_loop().create_task(self._try(redis))
 
     async def _try(self, lost: Redis | None = None) -> None:
-        """Until Redis is there: a new client, for the connections of the old one may hold answers to what nobody waits for."""
+        """Until Redis is there."""
         if lost is not None:
             with suppress(RedisError, OSError):
                 await lost.aclose()
         while True:
-            redis = self._client()
-            try:
-                async with asyncio.timeout(TRYING_S):
-                    await redis.script_load(SCRIPT)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._tell(error)
-                with suppress(RedisError, OSError):
-                    await redis.aclose()
-                await asyncio.sleep(TRY_S)
-            except asyncio.CancelledError:
-                with suppress(RedisError, OSError):
-                    await redis.aclose()
-                raise
-            else:
-                if self._told:
-                    log.info("Redis answers again, and keeps the budgets")
-                self._redis, self._told = redis, False
+            if await self._connect():
                 return
+            await asyncio.sleep(TRY_S)
+
+    async def _connect(self) -> bool:
+        """A new client, for the connections of an old one may hold answers to what nobody waits for any more."""
+        redis = self._client()
+        try:
+            async with asyncio.timeout(TRYING_S):
+                await redis.script_load(SCRIPT)
+        except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:
+            with suppress(RedisError, OSError):
+                await redis.aclose()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            self._tell(error)
+            return False
+        if self._told:
+            log.info("Redis answers again, and keeps the budgets")
+        self._redis, self._told = redis, False
+        return True
 
     def _tell(self, error: Exception) -> None:
         if not self._told:
