@@ -61,6 +61,7 @@ class Gate:
         self._budgets = budgets
         self._trusted = Trusted(limits.trusted_proxies)
         self._of_address = lru_cache(_ADDRESSES)(self._made)
+        self._of_peer = lru_cache(_ADDRESSES)(self._unforwarded)
 
     @property
     def generation(self) -> int:
@@ -98,7 +99,7 @@ class Gate:
 
     def stranger(self, headers: Headers, peer: str) -> Principal:
         """Who comes to what is open to all: an address, and where nobody is asked it may do everything."""
-        return self._of_address(caller(headers, peer, self._trusted))
+        return self._of_address(caller(headers, peer, self._trusted)) if headers and self._trusted.known else self._of_peer(peer)
 
     def enter(self, principal: Principal, need: Scope | None, model: str | None = None) -> Grant | asyncio.Future[Grant]:
         """Lets him in, for what needs that scope (None: nothing but a request of his budget) and asks that model.
@@ -109,38 +110,49 @@ class Gate:
             raise _forbidden(principal, need, model)
         # What a model says of its callers is of those who ask it, not of those who load it.
         spent = self._budgets.spend_request(principal, None if need is Scope.ADMIN else model)
-        grant = Grant(principal, model)
-        if not isinstance(spent, asyncio.Future):
-            grant.allowance = spent
-            return grant
-        entered: asyncio.Future[Grant] = spent.get_loop().create_future()
-
-        def enter(spent: asyncio.Future[Allowance | None]) -> None:
-            if _settles(spent, entered):
-                grant.allowance = spent.result()
-                entered.set_result(grant)
-
-        spent.add_done_callback(enter)
-        return entered
+        if isinstance(spent, asyncio.Future):
+            return _entering(spent, Grant(principal, model))
+        return Grant(principal, model, spent)
 
     def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
         """Spends the rows of his request. None: done. Raises OverBudget, and so does a future."""
         spent = self._budgets.spend_rows(grant.principal, grant.model or "", rows)
-        if not isinstance(spent, asyncio.Future):
-            grant.allowance = tighter(grant.allowance, spent)
+        if spent is None:
             return None
-        charged: asyncio.Future[None] = spent.get_loop().create_future()
+        if isinstance(spent, asyncio.Future):
+            return _charging(spent, grant)
+        grant.allowance = tighter(grant.allowance, spent)
+        return None
 
-        def charge(spent: asyncio.Future[Allowance | None]) -> None:
-            if _settles(spent, charged):
-                grant.allowance = tighter(grant.allowance, spent.result())
-                charged.set_result(None)
-
-        spent.add_done_callback(charge)
-        return charged
+    def _unforwarded(self, peer: str) -> Principal:
+        return self._of_address(caller((), peer, self._trusted))
 
     def _made(self, address: str) -> Principal:
         return Principal(f"address:{address}", frozenset() if self.asks else _EVERYTHING)
+
+
+def _entering(spent: asyncio.Future[Allowance | None], grant: Grant) -> asyncio.Future[Grant]:
+    entered: asyncio.Future[Grant] = spent.get_loop().create_future()
+
+    def enter(spent: asyncio.Future[Allowance | None]) -> None:
+        if _settles(spent, entered):
+            grant.allowance = spent.result()
+            entered.set_result(grant)
+
+    spent.add_done_callback(enter)
+    return entered
+
+
+def _charging(spent: asyncio.Future[Allowance | None], grant: Grant) -> asyncio.Future[None]:
+    charged: asyncio.Future[None] = spent.get_loop().create_future()
+
+    def charge(spent: asyncio.Future[Allowance | None]) -> None:
+        if _settles(spent, charged):
+            grant.allowance = tighter(grant.allowance, spent.result())
+            charged.set_result(None)
+
+    spent.add_done_callback(charge)
+    return charged
 
 
 def _settles(spent: asyncio.Future[Allowance | None], waiting: asyncio.Future[Grant] | asyncio.Future[None]) -> bool:

@@ -37,7 +37,7 @@ def section() -> str:
 
 def rows() -> list[Row]:
     """Every route of the table."""
-    return [Row(*route, outcomes) for first, outcomes in _lines() for route in _CODE.findall(first)]
+    return [Row(method, path, outcomes) for first, outcomes in _lines() for method, path in _CODE.findall(first)]
 
 
 def outcomes_of(words: str) -> Mapping[str, str]:
