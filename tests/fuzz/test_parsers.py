@@ -10,7 +10,7 @@ from tests.fuzz.target import Target, judge
 from tests.fuzz.targets import TARGETS
 
 #: Inputs of one parser; of those that turn an event loop fewer.
-EXAMPLES, SLOW_EXAMPLES = 120, 15
+EXAMPLES, SLOW_EXAMPLES = 70, 10
 
 
 @st.composite
