@@ -75,7 +75,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)
-    keep_bounds(app, config.limits)
+    keep_bounds(app, config.limits, limited)
     keep_accounts(app, account)
     keep_gate(app, service)
     limit_routes(app, budgets)

@@ -14,29 +14,45 @@ from quart import Quart
 from quart.json.provider import DefaultJSONProvider
 
 from service.connections import websockets
+from service.errors import BadRequest
+from service.guard.content import Content
+from service.guard.limited import Limited
 from service.sections import Limits
 
 #: A key of ``app.config``: how many plain functions may run at once.
 SYNC_THREADS = "SYNC_THREADS"
 
 
+#: What a form may have beside files: bytes, and fields.
+FORM_BYTES, FORM_PARTS = 500_000, 1000
+
+
 class Json(DefaultJSONProvider):
-    """Quart's JSON, to which a document that is nested too deep is a wrong one and no failure of the server."""
+    """Quart's JSON, to which a document that is nested deeper than ``depth`` is a wrong one and no failure of the server."""
+
+    def __init__(self, app: Quart, depth: int, limited: Limited) -> None:
+        super().__init__(app)
+        self._content = Content(depth)
+        self._limited = limited
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Raises ValueError for all that cannot be read."""
         try:
-            return super().loads(s, **kwargs)
-        except RecursionError:
-            raise ValueError("it is nested too deep") from None
+            self._content.check_json(s.encode(errors="surrogatepass") if isinstance(s, str) else s)
+        except BadRequest as error:
+            self._limited.count(error.limit)
+            raise ValueError(str(error)) from None
+        return super().loads(s, **kwargs)
 
 
-def keep_bounds(app: Quart, limits: Limits) -> None:
+def keep_bounds(app: Quart, limits: Limits, limited: Limited) -> None:
     """Sets them; those in ``app.config`` may be changed until the app is served."""
     app.config.update({SYNC_THREADS: 64, **websockets.defaults(limits)})
     app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes
     app.config["BODY_TIMEOUT"] = None  # connections have theirs: a large body may take its time, a slow one may not
-    app.json = Json(app)
+    app.config["MAX_FORM_MEMORY_SIZE"] = min(FORM_BYTES, limits.body_bytes)
+    app.config["MAX_FORM_PARTS"] = FORM_PARTS
+    app.json = Json(app, limits.json_depth, limited)
     app.asgi_websocket_class = websockets.BoundedWebsocket
 
     @app.before_serving

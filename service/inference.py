@@ -15,8 +15,9 @@ from typing import TypeVar, TypeVarTuple
 from batching import Answer
 from service.account import Account
 from service.engine import Engine, Served
-from service.errors import BadRequest, BodyTooLarge, Unauthorized, UnsupportedMedia
+from service.errors import BadRequest, BodyTooLarge, ServiceError, Unauthorized, UnsupportedMedia
 from service.guard.budget import allowance_lines
+from service.guard.content import Content
 from service.guard.gate import Gate
 from service.guard.limited import Limited
 from service.guard.principal import Principal
@@ -45,6 +46,7 @@ class Inference:
         self.engine = engine
         self.gate = gate
         self.limits = limits
+        self.content = Content.of(limits)
         self.account = account
         self.limited = limited
 
@@ -66,6 +68,7 @@ class Inference:
             else:
                 response = self.respond(request, answer)
         except Exception as error:
+            self._count(error)
             response = failed(error, request.id)
         except asyncio.CancelledError:
             self.account.inference(request, None, answer)
@@ -77,7 +80,11 @@ class Inference:
     def submit(self, request: Request) -> asyncio.Future[Answer]:
         """Decodes, checks and queues a small request, where the gate is immediate. Raises what the table of errors translates."""
         served = self._find(request)
-        infer = self._decode(request, served)
+        try:
+            infer = self._decode(request, served)
+        except ServiceError as error:
+            self._count(error)
+            raise
         if self._charge(request, infer) is not None:
             raise TypeError("the gate is not immediate")
         return self._submit(request, served, infer)
@@ -103,6 +110,7 @@ class Inference:
         """The response to a request whose body is not looked into, of that principal where he is known."""
         request = Request(target, headers, b"")
         request.principal = principal
+        self._count(error)
         response = failed(error, request.id)
         self.account.inference(request, response)
         return response
@@ -118,9 +126,14 @@ class Inference:
         return served
 
     def _decode(self, request: Request, served: Served) -> Infer:
-        infer = request.infer = request.target.protocol.decode(request.body, served.signature, _header_length(request.headers))
+        length = _header_length(request.headers)
+        infer = request.infer = request.target.protocol.decode(request.body, served.signature, length, self.content)
         request.decoded = perf_counter()
         return infer
+
+    def _count(self, error: Exception) -> None:
+        if isinstance(error, ServiceError) and error.limit:
+            self.limited.count(error.limit)
 
     def _charge(self, request: Request, infer: Infer) -> asyncio.Future[None] | None:
         return None if request.grant is None else self.gate.charge(request.grant, infer.rows)
@@ -132,7 +145,7 @@ class Inference:
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         encoding = request.headers.get(b"content-encoding")
         body = coding.inflate(request.body, None if encoding is None else encoding.decode("latin-1"), self.limits.inflated_bytes)
-        infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers))
+        infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers), self.content)
         request.decoded = perf_counter()
         return infer
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from models import Array, Signature
+from service.guard.content import DEFAULT, Content
 from service.protocol import oip, tfserving
 from service.protocol.infer import Encoded, Infer
 
@@ -20,8 +21,8 @@ _PREDICT = re.compile(rf"/v1/models/({NAME})(?:/versions/([^/:]+)|/labels/([^/:]
 class Codec(Protocol):
     """A protocol's module: bytes to a checked request, outputs to bytes."""
 
-    def decode(self, body: bytes, signature: Signature, header_length: str | None = None, /) -> Infer:
-        """Raises BadRequest, InvalidInput."""
+    def decode(self, body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT, /) -> Infer:
+        """Raises BadRequest, InvalidInput, and what ``content`` raises."""
 
     def encode(self, infer: Infer, outputs: Mapping[str, Array], model: str, version: str, /) -> Encoded:
         """Raises NotFinite."""

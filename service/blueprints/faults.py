@@ -15,7 +15,7 @@ from werkzeug.routing import WebsocketMismatch
 
 from service.blueprints import answers
 from service.context import service_of
-from service.errors import BadRequest, BodyTooLarge, UnknownPath
+from service.errors import BadRequest, BodyTooLarge, ServiceError, UnknownPath
 from service.errors import MethodNotAllowed as NotAllowed
 from service.failures import Failure, failure
 from service.lane.refusal import LINGER_S, ONE, PATIENCE_S, SMALL
@@ -32,6 +32,8 @@ def answer_faults(app: Quart) -> None:
 
     @app.errorhandler(Exception)
     async def of_ours(error: Exception) -> quart.Response:
+        if isinstance(error, ServiceError) and error.limit:
+            service_of().inference.limited.count(error.limit)
         return await settled(answers.as_quart(failed(error, answers.name())))
 
     @app.after_request
@@ -91,6 +93,9 @@ def _failure_of(error: HTTPException) -> Failure:
             return failure(NotAllowed(f"{answers.asked().method} is not taken here; expected {allow}", allow))
         case RequestEntityTooLarge():
             limit = service_of().config.limits.body_bytes
+            if 0 < (request.content_length or 0) <= limit:  # then it is a form with too much in it
+                return failure(BodyTooLarge("the form has more fields, or more text in them, than are taken; send it in several"))
+            service_of().inference.limited.count("body_bytes")
             return failure(BodyTooLarge.over(limit, request.content_length))
         case WebsocketMismatch():
             return failure(BadRequest(f"there is no WebSocket at {clip(answers.asked().path)!r}; send a plain HTTP request"))

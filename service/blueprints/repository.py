@@ -40,6 +40,8 @@ async def load(name: str) -> quart.Response:
     config = body.parameters.get("config")
     if config is not None and not isinstance(config, str):
         raise BadRequest("parameters.config is not a string; send model.toml's sections as a JSON object in a string")
+    if config is not None:
+        service_of().inference.content.check_json(config.encode())
     for parameter in body.parameters:
         if parameter.startswith("file:"):
             raise BadRequest(
@@ -70,6 +72,7 @@ async def _body() -> _Body:
     raw = await request.get_data(cache=False)
     if not raw:
         return _Body()
+    service_of().inference.content.check_json(raw if isinstance(raw, bytes) else raw.encode())
     try:
         return msgspec.json.decode(raw, type=_Body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

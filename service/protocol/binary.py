@@ -103,6 +103,10 @@ def _elements(data: memoryview, count: int, path: str) -> list[bytes]:
     elements: list[bytes] = []
     at, end = 0, len(data)
     while at < end:
+        if len(elements) == count:
+            raise InvalidInput(
+                Problem(f"{path}.data", "the shape has another number of elements", clip(count), f"more than {clip(count)}")
+            )
         if at + 4 > end:
             raise InvalidInput(
                 Problem(f"{path}.data[{len(elements)}]", "the data ends within a length", "4 bytes", f"{end - at} bytes")

@@ -17,6 +17,7 @@ from models.errors import InvalidInput, Problem
 from models.signature import Signature
 from models.tensor import DTYPES, Array, TensorSpec
 from service.errors import BadRequest
+from service.guard.content import DEFAULT, Content
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
@@ -75,12 +76,20 @@ _REQUEST = msgspec.json.Decoder(_Request)
 _NO_PARAMETERS = _Parameters()
 
 
-def decode(body: bytes, signature: Signature, header_length: str | None = None) -> Infer:
+def decode(body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT) -> Infer:
     """A request for a model of that signature; ``header_length`` is the header `Inference-Header-Content-Length`.
 
-    Raises BadRequest for what is not the protocol, InvalidInput for tensors that are not the model's.
+    Raises BadRequest for what is not the protocol, InvalidInput for tensors that are not the model's, TensorTooLarge and
+    TooManyRows for more than ``content`` allows.
     """
-    if header_length is None:
+    infer = _decode(body, signature, header_length, content)
+    content.check_rows(infer.rows)
+    return infer
+
+
+def _decode(body: bytes, signature: Signature, header_length: str | None, content: Content) -> Infer:
+    if header_length is None and len(body) <= content.elements:  # so that it has no more of them
+        content.check_json(body)
         single = signature.prepared.get(KEY) or prepare(signature)
         if single.decoder is not None and (infer := single.decode(body)) is not None:
             return infer
@@ -88,14 +97,16 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None) 
     if header_length is not None:
         end = _header_length(header_length, len(body))
         if end == 0:
-            return _decode_raw(body, signature)
+            return _decode_raw(body, signature, content)
+    text = body if end == len(body) else body[:end]
+    content.check_json(text)
     try:
-        request = _REQUEST.decode(body if end == len(body) else body[:end])
+        request = _REQUEST.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, body[:end], cut=end != len(body)) from None
     parameters = request.parameters or _NO_PARAMETERS
     try:
-        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None)
+        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None, content)
         if used != len(body):
             raise _leftover(used - end, len(body) - end)
         rows = signature.check(inputs)
@@ -115,7 +126,7 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None) 
 
 
 def _inputs(
-    tensors: Sequence[_Input], signature: Signature, body: bytes, at: int, non_finite: bool
+    tensors: Sequence[_Input], signature: Signature, body: bytes, at: int, non_finite: bool, content: Content
 ) -> tuple[dict[str, Array], int]:
     """The inputs by name, and where in the body the last of the binary ones ends."""
     inputs: dict[str, Array] = {}
@@ -127,6 +138,7 @@ def _inputs(
             raise InvalidInput(Problem(f"inputs[{index}].name", "the input is given twice", "each input once", name))
         if datatype not in DTYPES:
             raise InvalidInput(Problem(f"inputs[{index}].datatype", "no such datatype", ", ".join(DTYPES), datatype))
+        content.check_shape(tensor.shape, f"inputs[{index}].shape", batched=signature.batched)
         size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
         if size is None:
             if tensor.data is _ABSENT:
@@ -137,6 +149,7 @@ def _inputs(
                 raise InvalidInput(
                     Problem(f"inputs[{index}].data", f"JSON has no {datatype}", "binary data of binary_data_size bytes", "JSON")
                 )
+            content.check_data(tensor.data, f"inputs[{index}].data")
             inputs[name] = to_array(tensor.data, datatype, tensor.shape, f"inputs[{index}].data", non_finite=non_finite)
             continue
         if tensor.data is not _ABSENT:
@@ -157,7 +170,7 @@ def _inputs(
     return inputs, at
 
 
-def _decode_raw(body: bytes, signature: Signature) -> Infer:
+def _decode_raw(body: bytes, signature: Signature, content: Content) -> Infer:
     """A body that is nothing but the data of the model's only input; the answer to it is binary."""
     if len(signature.inputs) != 1:
         raise BadRequest(
@@ -165,7 +178,9 @@ def _decode_raw(body: bytes, signature: Signature) -> Infer:
             "send the JSON form."
         )
     spec = signature.inputs[0]
-    inputs = {spec.name: from_body(body, spec)}
+    array = from_body(body, spec)  # as it lies in the body
+    content.check_shape(array.shape, "inputs[0]", batched=signature.batched)
+    inputs = {spec.name: array}
     try:
         rows = signature.check(inputs)
     except InvalidInput as error:

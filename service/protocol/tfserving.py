@@ -23,6 +23,7 @@ from models.nearest import nearest
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
 from service.errors import BadRequest
+from service.guard.content import DEFAULT, Content
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.tfserving_answer import COLUMN, ROW, SIGNATURE, encode, metadata, status
@@ -40,18 +41,19 @@ _OPENING = re.compile(rb"[\s\[]*")
 _WHERE = re.compile(r" - at `\$(?P<where>.*)`$", re.DOTALL)
 
 
-def decode(body: bytes, signature: Signature, header_length: str | None = None) -> Infer:
+def decode(body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT) -> Infer:
     """A request whose tensors fit the model; its ``form``, ROW or COLUMN, is the answer's too.
 
-    Raises BadRequest for what is not this protocol, InvalidInput for tensors that do not fit. ``header_length`` is the header
-    of another protocol's binary form, and refused.
+    Raises BadRequest for what is not this protocol, InvalidInput for tensors that do not fit, TensorTooLarge and TooManyRows for
+    more than ``content`` allows. ``header_length`` is the header of another protocol's binary form, and refused.
     """
     if header_length is not None:
         raise BadRequest("Inference-Header-Content-Length goes with /v2/models/M/infer; the body of :predict is JSON alone.")
+    content.check_json(body)
     try:
         top = _OBJECT.decode(body)
         form = _form(top)
-        arrays, keys = (_rows if form == ROW else _tensors)(top["instances" if form == ROW else "inputs"], signature)
+        arrays, keys = (_rows if form == ROW else _tensors)(top["instances" if form == ROW else "inputs"], signature, content)
         # A colon follows every key: where there are no more of them than keys, no key was given twice.
         if body.count(b":") != len(top) + keys:
             _check_duplicates(body)
@@ -63,6 +65,7 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None) 
         rows = signature.check(arrays)
     except InvalidInput as error:
         raise (_of_rows(error, arrays, signature) if form == ROW else error) from None
+    content.check_rows(rows)
     return Infer(arrays, rows, signature.output_names, form=form)
 
 
@@ -86,16 +89,18 @@ def _form(top: Mapping[str, msgspec.Raw]) -> str:
     return ROW if "instances" in top else COLUMN
 
 
-def _rows(raw: msgspec.Raw, signature: Signature) -> tuple[dict[str, Array], int]:
+def _rows(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dict[str, Array], int]:
     """The columns that the rows make, and the number of keys in them."""
     if not signature.batched:
         raise BadRequest("The model takes no rows, its tensors' first dimension counts something else; send them as inputs.")
+    content.check_list(raw)
     first = _FIRST.match(raw)
     if first is None or first[1] == b"]":
         got = "an empty list" if first else clip(bytes(raw).decode(errors="replace"))
         raise InvalidInput(Problem("instances", "there are no rows", "a list of at least 1 row", got))
     if first[1] != b"{" or (_takes_b64(signature) and _is_b64(_OBJECT.decode(_LIST.decode(raw)[0]))):
         spec = _only(signature, "instances")
+        content.check_data(raw, "instances")
         return {spec.name: _column(bytes(raw), spec, "")}, 0
     try:
         rows = _ROWS.decode(raw)
@@ -111,19 +116,20 @@ def _rows(raw: msgspec.Raw, signature: Signature) -> tuple[dict[str, Array], int
     for name, value in rows[0].items():
         known = signature.by_name.get(name)
         spec = known or signature.input(name, f"instances[0].{clip(name)}")
-        columns[name] = _column(
-            b"[%b]" % (value if count == 1 else b",".join([row[name] for row in rows])), spec, "." + name, count
-        )
+        column = b"[%b]" % (value if count == 1 else b",".join([row[name] for row in rows]))
+        content.check_data(column, f"instances[].{clip(name)}")
+        columns[name] = _column(column, spec, "." + name, count)
     for spec in signature.inputs:
         if spec.name not in columns and not spec.optional:
             raise InvalidInput(Problem("instances[0]", "an input is missing", spec.name, ", ".join(columns) or "none"))
     return columns, count * len(names)
 
 
-def _tensors(raw: msgspec.Raw, signature: Signature) -> tuple[dict[str, Array], int]:
+def _tensors(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dict[str, Array], int]:
     """The tensors of the column form, and the number of their names."""
     if not bytes(raw).lstrip().startswith(b"{"):
         spec = _only(signature, "inputs")
+        content.check_data(raw, "inputs")
         return {spec.name: _tensor(raw, spec, "inputs")}, 0
     named = _OBJECT.decode(raw)
     if _takes_b64(signature) and _is_b64(named):
@@ -132,6 +138,7 @@ def _tensors(raw: msgspec.Raw, signature: Signature) -> tuple[dict[str, Array], 
     arrays: dict[str, Array] = {}
     for name, inner in named.items():
         path = f"inputs.{clip(name)}"
+        content.check_data(inner, path)
         arrays[name] = _tensor(inner, signature.input(name, path), path)
     return arrays, len(named)
 
