@@ -31,17 +31,17 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self.generation = 0
-        self._keys: frozenset[Key] = frozenset()
+        self._keys: tuple[Key, ...] = ()
         self._held: dict[bytes, _Held] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
-        """From now on these are the keys that there are."""
-        there = frozenset(keys)
-        if there != self._keys:
-            self._keys = there
+        """From now on these are the keys that there are. May be called in another thread than ``find``."""
+        there = tuple(keys)
+        if there != self._keys:  # at once where it is the same tuple
             self._held = {key.id.encode(): _held(key) for key in there}
-            self.generation += 1
+            self._keys = there
+            self.generation += 1  # last: who has read it before and found by what was held then asks again
 
     def find(self, presented: bytes, now: float) -> Principal:
         """Whose key that is, at that second since the epoch. Raises Unauthorized.

@@ -65,6 +65,8 @@ class ControlStore:
         self._reader: sqlite3.Connection | None = None
         self._inode = 0
         self._opened = 0
+        self._keys: tuple[Key, ...] = ()
+        self._mark: tuple[int, int] | None = None
 
     def look(self, known: tuple[int, int] | None = None) -> Snapshot | None:
         """What is wanted now; None where nobody has changed anything since the snapshot of that version.
@@ -155,12 +157,18 @@ class ControlStore:
                     return None
                 reader.execute("BEGIN")
                 try:
-                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader), keys.keys(reader))
+                    return Snapshot(seen, wishes.generation(reader), wishes.wishes(reader), self._look_at_keys(reader))
                 finally:
                     reader.execute("COMMIT")
         except BaseException:
             self._close()
             raise
+
+    def _look_at_keys(self, reader: sqlite3.Connection) -> tuple[Key, ...]:
+        mark = (self._opened, keys.mark(reader))
+        if mark != self._mark:
+            self._keys, self._mark = keys.keys(reader), mark
+        return self._keys
 
     def _close(self) -> None:
         reader, self._reader = self._reader, None

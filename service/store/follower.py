@@ -76,7 +76,7 @@ class Follower:
         self._workers = min(workers, len(place.board))
         self._patience_s = patience_s
         self._store = ControlStore(place.state) if place.state is not None else None
-        self._watch = Watch(place.state, keyring, tokens)
+        self._watch = Watch(self._store, keyring, tokens)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
         self.trail = Trail(self._store, self._threads)
         self._following = asyncio.Lock()

@@ -19,6 +19,11 @@ def keys(connection: sqlite3.Connection) -> tuple[Key, ...]:
     return tuple(map(_key, connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")))
 
 
+def mark(connection: sqlite3.Connection) -> int:
+    """A number that is another one once they have changed."""
+    return int(connection.execute("SELECT number FROM keys_mark").fetchone()[0])
+
+
 def create(connection: sqlite3.Connection, key: Key) -> None:
     """Writes a new key."""
     connection.execute(

@@ -98,7 +98,25 @@ CREATE TABLE spent (
 ) STRICT;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS, _SPENT)
+_KEYS_MARK: Final = """
+-- Another number after each change of the keys: most changes of the database are none, and there may be thousands of keys.
+CREATE TABLE keys_mark (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    number INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO keys_mark VALUES (1, random());
+
+CREATE TRIGGER keys_mark_inserted AFTER INSERT ON keys BEGIN
+    UPDATE keys_mark SET number = random();
+END;
+
+CREATE TRIGGER keys_mark_updated AFTER UPDATE ON keys BEGIN
+    UPDATE keys_mark SET number = random();
+END;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS, _SPENT, _KEYS_MARK)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from service.errors import ConfigError, StoreUnavailable
 from service.guard.keyring import Keyring
-from service.store.control import ControlStore, Snapshot, prepare
+from service.store.control import ControlStore, prepare
 
 if TYPE_CHECKING:
     from service.guard.tokens import Tokens
@@ -26,59 +24,56 @@ FILE_S: Final = 1.0
 
 
 class Watch:
-    """It has a thread and a reader of its own: a follower that loads a model for minutes must not keep a revoked key alive.
+    """It has a thread of its own: a follower that loads a model for minutes must not keep a revoked key alive.
 
     While the store cannot be read, what was known is believed, and ends when it was to end.
     """
 
-    def __init__(self, state: Path | None, keyring: Keyring | None, tokens: Tokens | None) -> None:
-        self._keyring, self._tokens = keyring, tokens
-        self._state = state if keyring is not None else None
-        self._store = ControlStore(self._state) if self._state is not None else None
+    def __init__(self, store: ControlStore | None, keyring: Keyring | None, tokens: Tokens | None) -> None:
+        self._store, self._keyring, self._tokens = store, keyring, tokens
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tureen-watch")
-        self._seen: Snapshot | None = None
+        self._seen: tuple[int, int] | None = None
         self._troubled = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Reads the keys, so that nobody who comes first is turned away, and looks at them from now on."""
-        loop = asyncio.get_running_loop()
-        if self._store is not None and self._state is not None:
+        loop, store, keyring = asyncio.get_running_loop(), self._store, self._keyring
+        if store is not None and keyring is not None:
             try:
-                await loop.run_in_executor(self._thread, prepare, self._state)
-                await self._look(self._store)
+                await loop.run_in_executor(self._thread, prepare, store.path.parent)
+                await self._look(store, keyring)
             except (ConfigError, StoreUnavailable) as error:
                 self._trouble(error)
-            self._tasks.append(loop.create_task(self._keep_looking(self._store)))
+            self._tasks.append(loop.create_task(self._keep_looking(store, keyring)))
         if self._tokens is not None:
             self._tasks.append(loop.create_task(self._keep_reading(self._tokens)))
 
     async def close(self) -> None:
-        """Looks no more."""
+        """Looks no more. The store stays open: it is not the watch's own."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._store is not None:
-            with contextlib.suppress(RuntimeError):
-                await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _look(self, store: ControlStore) -> None:
-        known = None if self._seen is None else self._seen.version
-        snapshot = await asyncio.get_running_loop().run_in_executor(self._thread, store.look, known)
-        if snapshot is not None and self._keyring is not None:
-            self._keyring.replace(snapshot.keys)
-            self._seen = snapshot
+    async def _look(self, store: ControlStore, keyring: Keyring) -> None:
+        def look() -> None:
+            snapshot = store.look(self._seen)
+            if snapshot is not None:
+                keyring.replace(snapshot.keys)
+                self._seen = snapshot.version
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, look)
         if self._troubled:
             self._troubled = False
             log.info("the API keys can be read again")
 
-    async def _keep_looking(self, store: ControlStore) -> None:
+    async def _keep_looking(self, store: ControlStore, keyring: Keyring) -> None:
         while True:
             await asyncio.sleep(TROUBLED_LOOK_S if self._troubled else LOOK_S)
             try:
-                await self._look(store)
+                await self._look(store, keyring)
             except StoreUnavailable as error:
                 self._trouble(error)
             except Exception:

@@ -64,6 +64,20 @@ def test_a_look_has_the_keys_that_there_are(store: ControlStore) -> None:
     assert seen.keys == (created,)
 
 
+def test_keys_are_read_again_only_when_they_have_changed(store: ControlStore) -> None:
+    created = made(store)
+    first = store.look()
+    store.append(entry("load"))
+    second = store.look()
+    store.revoke_key(created.id, entry("revoke"))
+    third = store.look()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert second.keys is first.keys
+    assert [held.revoked for held in third.keys] == [NOW]
+
+
 def test_a_rotated_key_has_a_successor_with_its_rights_and_ends_after_the_overlap(store: ControlStore) -> None:
     created, new = made(store), successor()
     old, young = store.rotate_key(created.id, new, 3600, entry("rotate", NOW + DAY))

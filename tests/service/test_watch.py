@@ -51,12 +51,15 @@ def desk(tmp_path: Path) -> Desk:
 
 @asynccontextmanager
 async def watching(state: Path | None, keyring: Keyring | None, tokens: Tokens | None = None) -> AsyncIterator[None]:
-    watch = Watch(state, keyring, tokens)
+    store = None if state is None else ControlStore(state)
+    watch = Watch(store, keyring, tokens)
     await watch.open()
     try:
         yield
     finally:
         await watch.close()
+        if store is not None:
+            store.close()
 
 
 def believed(keyring: Keyring, shown: bytes) -> bool:
