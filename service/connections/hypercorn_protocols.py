@@ -22,6 +22,7 @@ from hypercorn.events import RawData
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.typing import ASGISendEvent
 from wsproto.events import CloseConnection
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
@@ -141,6 +142,12 @@ class WebSocket(WSStream):
             await super().handle(event)
         if self.closed and self._pings is not None:
             self._pings.cancel()  # it would sleep on, and the connection, and a server that stops, would wait for it
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        """What the handler says; nothing, once its client has gone."""
+        if self.closed:
+            await asyncio.sleep(0)  # a handler that only sends would not let the loop turn, and cancel it
+        await super().app_send(message)
 
     async def _send_pings(self) -> None:
         self._pings = asyncio.current_task()

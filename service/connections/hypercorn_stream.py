@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,8 @@ class Stream(HTTPStream):
         """What the app answers; nothing, once the request was ended over its head."""
         if message is None or not self.closed:
             await super().app_send(message)
+        else:
+            await asyncio.sleep(0)  # an app that only sends would not let the loop turn, and cancel it
 
     def end(self, limits: Limits) -> End:
         """When its body is late."""

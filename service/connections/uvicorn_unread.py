@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from wsproto.events import Ping
 
 from service.connections.unread import Unread
@@ -63,8 +64,11 @@ class ReadWebSocket(WebSocketProtocol):
             super().handle_ping(event)
 
     async def send(self, message: ASGISendEvent) -> None:
-        """What the handler says."""
-        await super().send(message)
+        """What the handler says; nothing, once the client has gone, as on Hypercorn: the handler is about to be cancelled."""
+        try:
+            await super().send(message)
+        except ClientDisconnected:
+            await asyncio.sleep(0)  # a handler that only sends would not let the loop turn, and cancel it
         self._watch_if_closing()
 
     def _watch_if_closing(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ class Wire:
     def closed(self) -> bool:
         """Whether the server has closed the connection, with nothing left to read. Waits for the one or the other."""
         return self._read.read(1) == b""
+
+    @property
+    def readable(self) -> bool:
+        """Whether something has come, or the end; does not wait, and what `reply` has read ahead is not seen."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def some(self) -> bytes:
         """Whatever has come, at least one byte. Raises EOFError at the end."""

@@ -51,6 +51,15 @@ class WebSocket:
                 return begun, left
             left = left[self._socket.send(left[: 256 * 1024], socket.MSG_DONTWAIT) :]
 
+    def pour(self, parts: Iterator[bytes]) -> None:
+        """Sends bytes as they are, until the server takes no more or there are none."""
+        for part in parts:
+            left = part
+            while left:
+                if not select.select([], [self._socket], [], STILL_S)[1]:
+                    return
+                left = left[self._socket.send(left[: 256 * 1024], socket.MSG_DONTWAIT) :]
+
     def finish(self, left: bytes) -> None:
         """Sends what a flood left."""
         self._socket.sendall(left)
