@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import Protocol
+
+
+class Timed(Protocol):
+    """An event loop, as far as it has the time."""
+
+    def time(self) -> float:
+        """In seconds."""
 
 
 class ReadingClock:
@@ -10,7 +17,7 @@ class ReadingClock:
 
     __slots__ = ("_loop", "_since", "_stood_s")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Timed) -> None:
         self._loop = loop
         self._since: float | None = None
         self._stood_s = 0.0

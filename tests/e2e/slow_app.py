@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 import quart
 from quart import Quart, request, websocket
@@ -29,10 +30,9 @@ def extend(app: Quart) -> None:
         return quart.Response(bytes(mebibytes * 1024 * 1024))
 
     @app.get("/rss")
-    async def rss() -> dict[str, object]:
+    def rss() -> dict[str, object]:
         """What the worker holds of memory and descriptors."""
-        with open("/proc/self/statm") as statm:
-            pages = int(statm.read().split()[1])
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
         return {"rss": pages * os.sysconf("SC_PAGE_SIZE"), "descriptors": len(os.listdir("/proc/self/fd"))}
 
     @app.websocket("/talk")
