@@ -24,12 +24,13 @@ def instances(signature: Signature) -> dict[str, object] | None:
     return {"instances": [{spec.name: value(spec.datatype, spec.shape[1:]) for spec in needed}]}
 
 
-def curl(address: str, model: str, signature: Signature) -> str | None:
-    """A line that works when pasted into a shell."""
+def curl(address: str, model: str, signature: Signature, *, keyed: bool = False) -> str | None:
+    """A line that works when pasted into a shell; ``keyed``: one whose variable TUREEN_API_KEY holds a key."""
     body = instances(signature)
     if body is None:
         return None
-    return f"curl -s http://{address}/v1/models/{model}:predict -d '{msgspec.json.encode(body).decode()}'"
+    shown = '-H "Authorization: Bearer $TUREEN_API_KEY" ' if keyed else ""
+    return f"curl -s {shown}http://{address}/v1/models/{model}:predict -d '{msgspec.json.encode(body).decode()}'"
 
 
 def weight(signature: Signature) -> int:

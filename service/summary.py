@@ -19,8 +19,18 @@ class Standing:
     failed: Sequence[IndexEntry]
 
 
-def summary(standing: Standing, address: str, server: str, seconds: float, workers: int = 1, admin: str | None = None) -> str:
-    """The start-up summary: models, versions, tensors, batching, addresses, and a curl line that works when pasted."""
+def summary(
+    standing: Standing,
+    address: str,
+    server: str,
+    seconds: float,
+    workers: int = 1,
+    admin: str | None = None,
+    *,
+    keyed: bool = False,
+) -> str:
+    """The start-up summary: models, versions, tensors, batching, addresses, and a curl line that works when pasted. ``keyed``:
+    callers are asked who they are."""
     lines = [""]
     lines += _table([("model", "version", "platform", "inputs", "outputs", "batching"), *map(_row, standing.served)])
     for served in standing.served:
@@ -33,9 +43,11 @@ def summary(standing: Standing, address: str, server: str, seconds: float, worke
     lines += ["", f"  Tureen serves {_count(standing.served)} on http://{address} ({by}), up in {seconds:.1f} s"]
     if admin is not None:
         lines.append(f"  Admin routes are on http://{admin} alone")
+    if keyed:
+        lines.append("  It asks for a key or token: `tureen keys create NAME` makes one, clients take it from TUREEN_API_KEY")
     shortest = sorted(standing.served, key=lambda served: (served.loaded.platform != "python", example.weight(served.signature)))
     for served in shortest:
-        line = example.curl(address, served.model, served.signature)
+        line = example.curl(address, served.model, served.signature, keyed=keyed)
         if line is not None:
             lines += ["  Try it:", f"    {line}"]
             break

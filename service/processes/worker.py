@@ -127,7 +127,8 @@ class Worker:
         seconds = time.monotonic() - self._specification.begun
         admin, port = config.admin.bind, self._service.place.admin_port
         aside = None if admin is None or port is None else reachable(admin, port)
-        print(summary(standing, self._address, config.server, seconds, config.workers, aside), flush=True)
+        told = summary(standing, self._address, config.server, seconds, config.workers, aside, keyed=config.auth.enabled)
+        print(told, flush=True)
         self._channel.say(Answer.ANNOUNCED)
 
     # -- stopping --------------------------------------------------------------------------------------------------------

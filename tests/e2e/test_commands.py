@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -138,6 +139,13 @@ def test_without_a_key_the_commands_say_where_to_put_one(guarded: Server, keys: 
         done = run(*arguments, "--url", guarded.url, cwd=keys)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
         assert "TUREEN_API_KEY" in done.stderr
+
+
+def test_a_server_that_asks_for_a_key_greets_with_a_line_that_shows_one(guarded: Server, keys: Path) -> None:
+    (line,) = [line.strip() for line in guarded.out if line.strip().startswith("curl ")]
+    env = {"PATH": os.environ["PATH"], "TUREEN_API_KEY": (keys / "infer").read_text().strip()}
+    pasted = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=30, check=True)
+    assert "predictions" in json.loads(pasted.stdout)
 
 
 def test_each_key_shows_in_the_status_what_it_is_for(guarded: Server, keys: Path) -> None:
