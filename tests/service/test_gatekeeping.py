@@ -14,6 +14,7 @@ from service.context import service_of
 from service.guard.key import Key, digest, mint
 from service.guard.principal import Scope
 from service.hooks import request_hooks
+from service.processes.place import Place
 from service.sections import Auth, Cors, Store
 from service.store import ControlStore, Entry, prepare
 
@@ -28,7 +29,7 @@ def guarded(tmp_path: Path, origins: tuple[str, ...] = (), *keys: Key) -> Quart:
         for key in keys:
             store.create_key(key, Entry("test", "key create", f"key:{key.id}", "done", {}))
     config = Config(repository=tmp_path, auth=Auth(api_keys=True), store=Store(state_dir=state), cors=Cors(allow_origins=origins))
-    return create_app(config)
+    return create_app(config, Place(state=state))
 
 
 def made(*scopes: Scope, models: frozenset[str] | None = None) -> tuple[Key, dict[str, str]]:
