@@ -93,11 +93,12 @@ def is_deeper(text: bytes, most: int) -> bool:
     if len(text) > _SLICE and is_deeper(text[:_SLICE], most):
         return True
     marks = _unquoted(text, _BRACKETS)
-    for taken in range(_PASSES):
+    passes = min(_PASSES, most)
+    for taken in range(passes):
         if marks.count(b"[") + taken <= most:
             return False
         marks = marks.replace(b"[]", b"")
-    return any(int(levels.max()) + _PASSES > most for _, levels in _levels(marks))
+    return any(int(levels.max()) + passes > most for _, levels in _levels(marks))
 
 
 def _is_longer(text: bytes, most: int, *, nested: bool) -> bool:
