@@ -162,9 +162,9 @@ def allowance_lines(left: Allowance) -> bytes:
     return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit-policy: %d;w=%d\r\n" % (
         limit,
         remaining,
-        -int(-reset_s // 1),
+        math.ceil(reset_s),
         limit,
-        -int(-window_s // 1) or 1,
+        math.ceil(window_s),
     )
 
 

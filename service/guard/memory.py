@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
 from service.errors import OverBudget
-from service.guard.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, conforms, refusal, tighter
+from service.guard.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, refusal
 from service.guard.limited import Limited
 from service.guard.principal import Principal
 from service.guard.quotas import Quotas
@@ -98,27 +99,37 @@ class MemoryBudgets:
         table, now, wall = self._table, self._clock(), self._wall()
         day = int(wall // DAY_S)
         values: list[float] = []
-        enough = True
+        enough, least, tightest = True, math.inf, -1
         for entry in entries:
             bound = entry.bound
-            value = ahead(bound, table.tat(entry, now), now) if bound.every_s else table.count(entry, day, now)
-            enough = enough and conforms(bound, value, cost)
+            every_s = bound.every_s
+            if every_s:
+                value = ahead(bound, table.tat(entry, now), now)
+                spent = value + cost * every_s
+                left = (bound.depth_s - spent) / every_s
+                enough = enough and spent <= bound.most_s
+            else:
+                value = table.count(entry, day, now)
+                left = bound.limit - value - cost
+                enough = enough and left >= 0
+            if left < least:
+                least, tightest = left, len(values)
             values.append(value)
         if not enough:
             raise self._refused([State(entry.bound, value) for entry, value in zip(entries, values, strict=True)], cost, wall)
-        left: Allowance | None = None
-        for entry, value in zip(entries, values, strict=True):
-            bound = entry.bound
-            spent = after(bound, value, cost)
-            if cost:
-                if bound.every_s:
-                    table.put_tat(entry, now + spent)
+        if cost:
+            for entry, value in zip(entries, values, strict=True):
+                every_s = entry.bound.every_s
+                if every_s:
+                    table.put_tat(entry, now + value + cost * every_s)
                 else:
                     table.add(entry, day, int(cost))
                     if self._quotas is not None:
                         self._quotas.spent(entry)
-            left = tighter(left, allowance(bound, spent, wall))
-        return left
+        if tightest < 0:
+            return None
+        bound = entries[tightest].bound
+        return allowance(bound, after(bound, values[tightest], cost), wall)
 
     def _refused(self, states: Sequence[State], cost: float, wall: float) -> OverBudget:
         error = refusal(states, cost, wall)
