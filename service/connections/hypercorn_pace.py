@@ -23,8 +23,6 @@ from service.response import code_of, failed, request_id
 
 #: Of control frames, so many seconds' worth may come at once.
 BURST_S: Final = 2.0
-#: A DATA frame of fewer bytes counts as a chunk.
-SMALL: Final = 1024
 
 _CONTROL: Final = (
     h2.events.PingReceived,
@@ -41,7 +39,6 @@ class PacedHttp2(Http2):
         super().__init__(*args)
         self._control_due = 0.0
         self._sent_at: dict[int, float] = {}
-        self._small: dict[int, int] = {}
 
     # -- what comes --------------------------------------------------------------------------------------------------------------
 
@@ -51,10 +48,12 @@ class PacedHttp2(Http2):
             self.inference.limited.count("http2_control_per_s")
             await self.calm()
             return
-        for event in events:
-            if isinstance(event, h2.events.DataReceived) and len(event.data) < SMALL:
-                await self._count_small(event.stream_id)
         await super()._handle_events(events)
+        if any(isinstance(event, h2.events.DataReceived) for event in events):
+            for stream in list(self.streams.values()):
+                if isinstance(stream, Stream) and stream.small > self.inference.limits.body_chunks:
+                    why = f"the body comes in more than {self.inference.limits.body_chunks} small frames; send longer ones"
+                    await self.expire(stream, BodyTooLarge(why, limit="body_chunks"))
 
     def _admits(self, frames: int) -> bool:
         """Whether so many control frames more may come now: the generic cell rate algorithm (ITU-T I.371)."""
@@ -64,20 +63,6 @@ class PacedHttp2(Http2):
             return False
         self._control_due = due
         return True
-
-    async def _count_small(self, number: int) -> None:
-        stream = self.streams.get(number)
-        if not isinstance(stream, Stream):
-            return
-        count = self._small[number] = self._small.get(number, 0) + 1
-        limit = self.inference.limits.body_chunks
-        if count > limit:
-            why = f"the body comes in more than {limit} small frames; send longer ones"
-            await self.expire(stream, BodyTooLarge(why, limit="body_chunks"))
-
-    async def _close_stream(self, stream_id: int) -> None:
-        self._small.pop(stream_id, None)
-        await super()._close_stream(stream_id)
 
     # -- what goes ---------------------------------------------------------------------------------------------------------------
 

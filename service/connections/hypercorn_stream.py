@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, EndBody, Event
@@ -16,6 +16,8 @@ from service.connections.clock import ReadingClock
 from service.connections.deadlines import End, of_body
 from service.sections import Limits
 
+#: A piece of a body of fewer bytes is a small one.
+SMALL: Final = 1024
 #: The clock of the connection on which the running task reads: Hypercorn hands its streams nothing of it.
 CLOCK: ContextVar[ReadingClock] = ContextVar("clock")
 
@@ -26,19 +28,21 @@ class Refused(Closed):
 
 
 class Stream(HTTPStream):
-    """One request: since when its body comes, when the last of it did, how much, and whether it is ``whole``."""
+    """One request: since when its body comes, when the last of it did, how much, in how many ``small`` pieces, and whether it is
+    ``whole``."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.clock = CLOCK.get()
         self.began = self.moved = self.clock.time()
-        self.received = 0
+        self.received = self.small = 0
         self.whole = False
 
     async def handle(self, event: Event) -> None:
         """What comes from the client."""
         if isinstance(event, Body):
             self.received += len(event.data)
+            self.small += len(event.data) < SMALL
             self.moved = self.clock.time()
         elif isinstance(event, EndBody):
             self.whole = True
