@@ -43,3 +43,9 @@ def test_what_would_contradict_what_is_kept_is_refused() -> None:
 def test_a_configuration_comes_through_to_a_worker_as_it_was() -> None:
     wanted = Config(repository=Path("models"), bind=Bind("::1", 80), app="shop.web:extend", store=Store(state_dir=Path("state")))
     assert Config.model_validate_json(wanted.model_dump_json()) == wanted
+
+
+def test_the_memory_of_budgets_keeps_its_size() -> None:
+    config, said = settled(Config(limits=Limits(budget_entries=2048, rows_per_s=5.0)), NOW, most=6)
+    assert config == Config(limits=Limits(rows_per_s=5.0))
+    assert [line.split(" is ")[0] for line in said] == ["[limits] budget_entries"]
