@@ -15,17 +15,24 @@ from typing import Any, Final
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamReset
 from h2.exceptions import ProtocolError
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData
+from hypercorn.events import Event as Happening
 from hypercorn.protocol.h2 import H2Protocol
 
 from service.account import Plain
+from service.connections.hypercorn_stream import Refused
 from service.errors import BadRequest, ServiceError
-from service.guard.framing import many_lines
+from service.guard.framing import long_head, many_lines
 from service.inference import Inference
 from service.response import code_of, failed, request_id
 
 #: Streams that a client may reset, or have reset, beside half of those that it opens.
 RESETS: Final = 100
+
+#: What a header takes beside its name and value (bytes), as in HTTP/1.1.
+BESIDE: Final = 4
+#: A list that decompresses to more than so many times the limit ends the connection; up to there its request is told why.
+DECODED: Final = 2
 
 _NAME: Final = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
@@ -36,16 +43,18 @@ _HOST: Final = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 _MALFORMED: Final = "the request's headers are not what HTTP/2 allows"
 
 
-def check_headers(headers: Sequence[tuple[bytes, bytes]], most_lines: int) -> None:
-    """Raises BadRequest for a list of headers that is malformed, HeadersTooLarge for one with more lines than may be."""
+def check_headers(headers: Sequence[tuple[bytes, bytes]], most_bytes: int, most_lines: int) -> None:
+    """Raises BadRequest for a list of headers that is malformed, HeadersTooLarge for one with more bytes or lines than may be."""
     one: dict[bytes, bytes] = {}
     lines = 0
+    if sum(len(name) + len(value) + BESIDE for name, value in headers) > most_bytes:
+        raise long_head(most_bytes)
     for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise BadRequest(_MALFORMED)
         if name[:1] != b":":
             lines += 1
-        if name in (b"content-length", b"host") and one.setdefault(name, value) is not value:
+        if name in (b"content-length", b"host") and name in one:
             raise BadRequest(_MALFORMED)
         one[name] = value
     if lines > most_lines:
@@ -65,10 +74,25 @@ class Http2(H2Protocol):
     """A connection's HTTP/2. The account of ``inference`` is told of what no app sees."""
 
     inference: Inference
+    refused = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._resets = 0
+        # h2 has its default until the client acknowledges another, which that of the start never is.
+        self.connection.decoder.max_header_list_size = DECODED * self.inference.limits.header_bytes
+
+    async def handle(self, event: Happening) -> None:
+        """What comes from the client, until it breaks a rule."""
+        if not isinstance(event, RawData):
+            await super().handle(event)
+        elif not self.refused:
+            try:
+                events = self.connection.receive_data(event.data)
+            except ProtocolError:
+                await self._end()
+            else:
+                await self._handle_events(events)
 
     async def _handle_events(self, events: list[Event]) -> None:
         for event in events:
@@ -77,14 +101,20 @@ class Http2(H2Protocol):
         await self._flush()
         if self._resets > RESETS + self.keep_alive_requests // 2:
             self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self._flush()
-            await self.send(Closed())
+            await self._end()
+
+    async def _end(self) -> None:
+        self.refused = True
+        await self._flush()
+        await super().handle(Closed())  # whatever is in work is told, and sends no more
+        await self.send(Refused())
 
     def _passes(self, event: Event) -> bool:
+        limits = self.inference.limits
         match event:
             case RequestReceived():
                 try:
-                    check_headers(event.headers, self.inference.limits.header_count)
+                    check_headers(event.headers, limits.header_bytes, limits.header_count)
                 except ServiceError as error:
                     self._refuse(event, error)
                     return False

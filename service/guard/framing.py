@@ -284,10 +284,13 @@ class Framing:
         return len(data)
 
     def _too_long(self) -> HeadersTooLarge:
-        return HeadersTooLarge(
-            f"the request's line and headers have more than the limit of {self._most_bytes} bytes; send fewer or shorter ones",
-            limit="header_bytes",
-        )
+        return long_head(self._most_bytes)
+
+
+def long_head(most: int) -> HeadersTooLarge:
+    """The refusal of a request with more bytes of headers than ``most``."""
+    told = f"the request's line and headers have more than the limit of {most} bytes; send fewer or shorter ones"
+    return HeadersTooLarge(told, limit="header_bytes")
 
 
 def many_lines(most: int) -> HeadersTooLarge:

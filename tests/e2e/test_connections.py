@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import h2.connection
-import h2.events
-import numpy as np
 import pytest
 
 from tests.e2e.conftest import SERVERS, Servers
-from tests.e2e.kitchen import Gate, affine
+from tests.e2e.kitchen import Gate
 from tests.e2e.patience import until
 from tests.e2e.served import Server
 from tests.e2e.wire import Wire, chunked, post, wire
@@ -202,37 +199,3 @@ def read_all(connection: Wire) -> bytes:
         return connection.rest()
     except OSError:
         return b""
-
-
-@pytest.mark.parametrize("lane", ["express", "quart"])
-def test_hypercorn_speaks_http_2(servers: Servers, lane: str) -> None:
-    server = servers("hypercorn", lane)
-    rows = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
-    bodies = [json.dumps({"instances": [row]}).encode() for row in rows]
-    expected = [{"predictions": affine(np.array([row])).tolist()} for row in rows]
-    assert [json.loads(answer) for answer in over_http_2(server, PATH, bodies)] == expected
-
-
-def over_http_2(server: Server, path: str, bodies: list[bytes]) -> list[bytes]:
-    """The answers to POSTs in concurrent streams of one connection."""
-    client = h2.connection.H2Connection()
-    client.initiate_connection()
-    answers: dict[int, bytes] = {}
-    open_streams: set[int] = set()
-    with wire(server) as connection:
-        for body in bodies:
-            stream = client.get_next_available_stream_id()
-            pseudo = [(":method", "POST"), (":path", path), (":scheme", "http"), (":authority", server.address)]
-            client.send_headers(stream, [*pseudo, ("content-length", str(len(body)))])
-            client.send_data(stream, body, end_stream=True)
-            answers[stream] = b""
-            open_streams.add(stream)
-        connection.send(client.data_to_send())
-        while open_streams:
-            for event in client.receive_data(connection.some()):
-                if isinstance(event, h2.events.DataReceived) and event.stream_id is not None:
-                    answers[event.stream_id] += event.data or b""
-                elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset) and event.stream_id is not None:
-                    open_streams.remove(event.stream_id)
-            connection.send(client.data_to_send())
-    return list(answers.values())
