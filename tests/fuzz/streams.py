@@ -38,6 +38,8 @@ QUIET_S: Final = 0.004
 HANGS_S: Final = 20.0
 
 _SETTINGS = re.compile(rb"\x00\x00.\x04\x00\x00{4}", re.DOTALL)
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BREAKS = re.compile(rb"[\0\r\n]")
 _STATUS = re.compile(rb"(?:\A|[\n}\]0])HTTP/1\.1 (\d{3}) ")
 
 
@@ -182,7 +184,8 @@ def parse_request(data: bytes) -> int:
     method, _, asked = first.decode("latin-1").partition(" ")
     path, _, query = asked.partition("?")
     pairs = [line.partition(b":") for line in rest]
-    headers = [(name.strip().lower(), value.strip()) for name, colon, value in pairs if colon and name.strip()]
+    # As the servers let them through: no line end and no NUL in a value, names that are tokens.
+    headers = [(name.lower(), _BREAKS.sub(b"", value).strip()) for name, _, value in pairs if _NAME.fullmatch(name)]
     server = running("app")
     scope = {
         "type": "http",
@@ -211,14 +214,18 @@ def parse_request(data: bytes) -> int:
 async def _asked(app: Quart, scope: Any, body: bytes) -> tuple[int, bytes]:
     coming: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
     sent: list[Any] = []
+    answered = asyncio.Event()
 
     async def receive() -> Any:
         if coming:
             return coming.pop()
-        return await asyncio.get_running_loop().create_future()  # a client that stays
+        await answered.wait()  # a client that stays until it has its answer
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body":
+            answered.set()
 
     await app(scope, receive, send)
     return int(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent[1:])
