@@ -18,8 +18,8 @@ from pydantic_core import ErrorDetails
 
 from models.errors import LoadError
 from models.nearest import nearest
-from models.toml_text import briefly, toml
 from models.plain_file import NotPlain, open_plain
+from models.toml_text import briefly, toml
 
 FILE = "model.toml"
 LARGEST = 1 << 20  # bytes: no honest manifest comes near
