@@ -8,6 +8,7 @@ clocks stand still while it is the server that does not read.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -61,6 +62,7 @@ class Connection(HttpToolsProtocol):
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
     unsent: Unread
+    running: RequestResponseCycle | None = None  # what the app works on; ``cycle`` is the last of several pipelined requests
 
     # -- what the socket tells ---------------------------------------------------------------------------------------------------
 
@@ -151,6 +153,10 @@ class Connection(HttpToolsProtocol):
         self.received += len(body)
         super().on_body(body)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_message_complete(self) -> None:
         """The request is whole."""
         self.between = True
@@ -172,7 +178,7 @@ class Connection(HttpToolsProtocol):
             self.service.inference.limited.count(error.limit)
         self.between, self.refused = False, True
         self.flush()  # what was answered before goes out before
-        begun = answered(self.cycle)
+        begun = answered(self.cycle) or answered(self.running)
         self.drop()
         name = request_id(None)
         response = failed(error, name)
@@ -194,10 +200,11 @@ class Connection(HttpToolsProtocol):
 
     def drop(self) -> None:
         """Whatever is in work has nobody to be answered to."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.waiting_for_100_continue = False  # whoever reads the body now may write no more
-            self.cycle.message_event.set()
+        for cycle in (self.cycle, self.running):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.waiting_for_100_continue = False  # whoever reads the body now may write no more
+                cycle.message_event.set()
 
     def flush(self) -> None:
         """Writes what waits to be written."""
