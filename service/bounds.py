@@ -9,9 +9,16 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qsl
 
+import quart
 from quart import Quart
+from quart.datastructures import FileStorage
+from quart.formparser import FormDataParser, ParserFunc
 from quart.json.provider import DefaultJSONProvider
+from quart.wrappers.request import Body
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.connections import websockets
 from service.errors import BadRequest
@@ -45,6 +52,32 @@ class Json(DefaultJSONProvider):
         return super().loads(s, **kwargs)
 
 
+class Forms(FormDataParser):
+    """Quart's reader of forms; an urlencoded one too has no more text and no more fields than a multipart one may."""
+
+    def get_parse_func(self, mimetype: str, options: dict[str, str]) -> ParserFunc | None:
+        """What reads a form of that kind."""
+        found = super().get_parse_func(mimetype, options)
+        return _read_urlencoded if found is not None and mimetype != "multipart/form-data" else found
+
+
+async def _read_urlencoded(
+    forms: FormDataParser, body: Body, mimetype: str, content_length: int | None, options: dict[str, str]
+) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    data = await body
+    bytes_over = forms.max_form_memory_size is not None and len(data) > forms.max_form_memory_size
+    if bytes_over or (forms.max_form_parts is not None and data.count(b"&") >= forms.max_form_parts):
+        raise RequestEntityTooLarge
+    made = forms.cls or MultiDict
+    return made(parse_qsl(data.decode(), keep_blank_values=True)), made()
+
+
+class Request(quart.Request):
+    """A request of the app's."""
+
+    form_data_parser_class = Forms
+
+
 def keep_bounds(app: Quart, limits: Limits, limited: Limited) -> None:
     """Sets them; those in ``app.config`` may be changed until the app is served."""
     app.config.update({SYNC_THREADS: 64, **websockets.defaults(limits)})
@@ -52,6 +85,7 @@ def keep_bounds(app: Quart, limits: Limits, limited: Limited) -> None:
     app.config["BODY_TIMEOUT"] = None  # connections have theirs: a large body may take its time, a slow one may not
     app.config["MAX_FORM_MEMORY_SIZE"] = min(FORM_BYTES, limits.body_bytes)
     app.config["MAX_FORM_PARTS"] = FORM_PARTS
+    app.request_class = Request
     app.json = Json(app, limits.json_depth, limited)
     app.asgi_websocket_class = websockets.BoundedWebsocket
 

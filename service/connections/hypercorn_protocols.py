@@ -4,7 +4,7 @@ HTTP/1.1: bytes reach h11 once `guard.framing` has judged them; `Upgrade: h2c` i
 requests in front, and HTTP/2 is spoken over TLS alone; what is no request is told so in JSON.
 
 WebSockets: no compression, since neither Hypercorn nor wsproto bounds what a frame inflates to, 400 MiB from one of 1 MB; of a
-message that is too long both sides are told, and the connection ends.
+message that is too long, or a frame that is none, both sides are told, and the connection ends.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Respo
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import ASGISendEvent
-from wsproto.events import CloseConnection
-from wsproto.events import Event as Frame
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
 from service.account import Plain
@@ -137,7 +137,7 @@ class WebSocket(WSStream):
                 await super().handle(replace(event, data=event.data[:may]))
             if may < len(event.data) and not self.closed:
                 self.inference.limited.count("websocket_message_bytes")
-                await self._send_wsproto_event(CloseConnection(code=CloseReason.MESSAGE_TOO_BIG))
+                await self._break(CloseReason.MESSAGE_TOO_BIG)
         else:
             await super().handle(event)
         if self.closed and self._pings is not None:
@@ -153,11 +153,28 @@ class WebSocket(WSStream):
         self._pings = asyncio.current_task()
         await super()._send_pings()
 
-    async def _send_wsproto_event(self, event: Frame) -> None:
-        await super()._send_wsproto_event(event)
-        if isinstance(event, CloseConnection) and event.code == CloseReason.MESSAGE_TOO_BIG and not self.closed:
-            self.closed = True  # nothing that still comes is looked at, and nothing of the app's is sent
-            self.task_group.spawn(self._end, int(event.code))
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                self.buffer.extend(event)
+                if event.message_finished:
+                    if self.app_put is not None:
+                        await self.app_put(self.buffer.to_message())
+                    self.buffer.clear()
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                if self.connection.state is ConnectionState.OPEN:  # what came is no frame
+                    await self._break(event.code)
+                    return
+                if self.connection.state is ConnectionState.REMOTE_CLOSING:
+                    await self._send_wsproto_event(event.response())
+                await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _break(self, code: int) -> None:
+        await self._send_wsproto_event(CloseConnection(code=code))
+        self.closed = True  # nothing that still comes is looked at, and nothing of the app's is sent
+        self.task_group.spawn(self._end, int(code))
 
     async def _end(self, code: int) -> None:
         if self.app_put is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 _FINAL, _KIND, _MASKED, _SIZE = 0x80, 0x0F, 0x80, 0x7F
+#: Bytes of a mask.
+_MASK: Final = 4
 _CONTROL: Final = 0x08
 #: Bytes that say a length, by what the second byte says.
 _WIDE: Final = {126: 2, 127: 8}
@@ -52,13 +54,12 @@ class Frames:
                 return at
             first, second = header[0], header[1]
             wide = _WIDE.get(second & _SIZE, 0)
-            whole = 2 + wide + (4 if second & _MASKED else 0)
-            if needs == whole:
+            if needs == 2 + wide:
                 break
-            needs = whole
+            needs = 2 + wide
         size = int.from_bytes(header[2 : 2 + wide], "big") if wide else second & _SIZE
         header.clear()
-        self._left = size
+        self._left = size + (_MASK if second & _MASKED else 0)
         if not first & _CONTROL:
             self._size = size + (self._size if first & _KIND == 0 else 0)
             if first & _FINAL and self._size <= self._most:
