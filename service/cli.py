@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from service.config import Config
     from service.processes.spawning import Spawned
 
+log = logging.getLogger("tureen.supervisor")
+
 CONFIG = Path("tureen.toml")
 
 
@@ -70,6 +72,7 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 
     from service import logs
     from service.connections.hypercorn_settings import hypercorn_settings
+    from service.exposed import exposed
     from service.processes.chronicle import Chronicle
     from service.processes.listening import doors
     from service.processes.state_directory import state_directory
@@ -84,6 +87,8 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 
     config = resolve()
     logs.start(config.log, None)
+    for line in exposed(config):
+        log.warning(line)
     sockets = doors(config.bind, config.admin.bind)
     with state_directory(config.store.state_dir) as state:
         if state is None and config.auth.api_keys:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from service.config import Config
 from service.errors import ConfigError
+from service.exposed import exposed
 from service.guard.budgets import open_tables
 from service.processes import restarts
 from service.processes.children import Child
@@ -201,7 +202,7 @@ class Supervisor:
                 log.error("the configuration is not reloaded, and the old one stays: %s", error)
                 await asyncio.to_thread(self._chronicle.refused, self._config, error)
             else:
-                for line in said:
+                for line in (*said, *exposed(config)):
                     log.warning(line)
                 before = self._config
                 if await self._replace_all(config):

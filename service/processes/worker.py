@@ -27,6 +27,7 @@ from service.processes.board import Board, Phase
 from service.processes.channel import Channel
 from service.processes.listening import reachable
 from service.processes.place import Place
+from service.processes.privileges import give_up_privileges
 from service.processes.restarts import REFUSED
 from service.processes.specification import Answer, Specification, Word, receive
 
@@ -164,6 +165,7 @@ def main() -> None:
     told = receive(pair)
     if told is None:
         sys.exit(1)
+    give_up_privileges()
     specification, descriptors = told
     channel = Channel(pair)
     doors = [socket.socket(fileno=one) for one in (descriptors.listening, descriptors.admin) if one is not None]

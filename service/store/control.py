@@ -202,6 +202,9 @@ def _make_private(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except FileExistsError:
+        with contextlib.suppress(PermissionError):  # another user's; who may read it is that one's affair
+            if path.stat().st_mode & 0o077:  # of a release that left that to the umask
+                path.chmod(0o600)
         return
     try:
         directory = path.parent.stat()

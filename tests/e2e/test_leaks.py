@@ -187,3 +187,9 @@ def test_a_configuration_that_is_shown_or_digested_holds_no_secret(secretive: tu
     assert isinstance(arguments, list)
     config = Config.resolve(Path(arguments[arguments.index("--config") + 1]), {}, {})
     assert secret not in repr(config) + config.model_dump_json() + digest(config)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux knows it")
+def test_nothing_that_a_worker_starts_gets_more_rights_than_it_has(hypercorn_server: Server) -> None:
+    for pid in hypercorn_server.workers:
+        assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
