@@ -136,6 +136,13 @@ def test_probes_and_the_service_ask_the_port_that_is_listened_on(container: Json
     assert one("Service")["spec"]["ports"][0]["targetPort"] == "http"
 
 
+def test_admin_routes_are_inside_the_pod_alone(container: Json, config: Config) -> None:
+    assert config.admin.bind is not None
+    assert config.admin.bind.loopback
+    assert config.admin.bind.port not in [port["containerPort"] for port in container["ports"]]
+    assert [port["targetPort"] for port in one("Service")["spec"]["ports"]] == ["http"]
+
+
 def test_cpus_follow_from_workers_and_threads(container: Json, config: Config) -> None:
     threads = int(environment(container)["OMP_NUM_THREADS"])
     assert threads == int(environment(container)["OPENBLAS_NUM_THREADS"]) == Manifest().runtime.threads
