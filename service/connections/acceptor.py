@@ -13,6 +13,7 @@ import errno
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
@@ -30,6 +31,8 @@ log = logging.getLogger("tureen.acceptor")
 
 #: Connections taken in one turn of the loop, so that those that are open get their turn too.
 MOST: Final = 64
+#: What may wait in the kernel for a client to read on (bytes).
+UNSENT: Final = 256 * 1024
 #: How soon a worker that left a connection to another looks again (seconds).
 LOOK_S: Final = 0.001
 #: How long a process without free descriptors waits before it asks again (seconds).
@@ -271,6 +274,7 @@ class Loop(uvloop.Loop):
             other |= tls | {"backlog": backlog, "start_serving": start_serving}
             return await super().create_server(protocol_factory, host, port, **other)
         sock.setblocking(False)
+        bound_unsent(sock)
         sock.listen(backlog)
 
         def connect(connection: socket.socket) -> None:
@@ -300,6 +304,13 @@ class Loop(uvloop.Loop):
             pass  # the client's fault, or it has left: its connection is closed
         except Exception as error:
             self.call_exception_handler({"message": "a TLS handshake failed", "exception": error})
+
+
+def bound_unsent(listening: socket.socket) -> None:
+    """Bounds what the kernel keeps for a client that does not read, in each connection that comes to the socket: by default it takes
+    several MiB, so that such a client's next requests would be answered into it. What is on its way to one that reads is not bounded."""
+    if sys.platform == "linux" and listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def _drive(connecting: Coroutine[Any, Any, object]) -> None:
