@@ -77,21 +77,14 @@ class MemoryBudgets:
         return entry
 
     def _spend(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
-        if len(entries) == 1 and entries[0].bound.every_s:  # one rate, which is the usual case: the same as below, unrolled
+        if len(entries) == 1 and entries[0].bound.every_s:  # one rate, which is the usual case
             (entry,) = entries
             bound = entry.bound
-            now = self._clock()
-            beyond = self._table.tat(entry, now) - now
-            if beyond < 0.0:
-                beyond = 0.0
-            elif beyond > bound.depth_s:
-                beyond = bound.depth_s
-            every_s = bound.every_s
-            value = beyond + cost * every_s
+            by_s = cost * bound.every_s
+            value = self._table.advance(entry, self._clock(), by_s, bound.depth_s, bound.most_s)
             if value > bound.most_s:
-                raise self._refused([State(bound, beyond)], cost, self._wall())
-            self._table.put_tat(entry, now + value)
-            left = int((bound.depth_s - value) / every_s + 1e-6)
+                raise self._refused([State(bound, value - by_s)], cost, self._wall())
+            left = int((bound.depth_s - value) / bound.every_s + 1e-6)
             return Allowance(bound.limit, left if left > 0 else 0, value, bound.depth_s)
         return self._spend_all(entries, cost)
 

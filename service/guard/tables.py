@@ -134,6 +134,32 @@ class Table:
                     latest = value
         return latest
 
+    def advance(self, entry: Entry, now: float, by_s: float, depth_s: float, most_s: float) -> float:
+        """Moves a rate's time on unless it would be more than ``most_s`` ahead; how far ahead that is, or would be (seconds).
+
+        What ``tat``, ``ahead`` and ``put_tat`` do one after the other, for the rate that every request spends of.
+        """
+        if now > self._look_at:
+            self._look(now)
+        name, own = entry.name, self._rates
+        ours = own.names[entry.own] == name or _refind(own, entry)
+        beyond = own.values[entry.own] - now if ours else 0.0
+        if self._other_rates:
+            for value in _others(self._other_rates, entry):
+                if value - now > beyond:
+                    beyond = value - now
+        if beyond < 0.0:
+            beyond = 0.0
+        elif beyond > depth_s:
+            beyond = depth_s
+        beyond += by_s
+        if beyond <= most_s:
+            if ours:
+                own.values[entry.own] = now + beyond
+            else:
+                _take(own, entry, now + beyond)
+        return beyond
+
     def put_tat(self, entry: Entry, tat: float) -> None:
         """Writes it."""
         own = self._rates
