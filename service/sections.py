@@ -61,7 +61,7 @@ class Limits(Section):
     """`[limits]`: what one request may bring, and how many may come."""
 
     body_bytes: int = Field(default=64 * 1024**2, ge=1, description="a number of bytes, at least 1")
-    inflated_bytes: int = Field(default=256 * 1024**2, ge=1, description="a number of bytes, at least 1")
+    inflated_bytes: int = Field(default=64 * 1024**2, ge=1, description="a number of bytes, at least 1")
     connections: int = Field(default=10_000, ge=1, description="a number of open connections a worker, at least 1")
     address_connections: int | None = Field(default=None, ge=1, description="a number of open connections an address and worker")
     header_bytes: int = Field(default=16 * 1024, ge=1024, le=64 * 1024, description="a number of bytes, 1024 to 65536")

@@ -29,7 +29,7 @@ def test_without_any_source_the_defaults_hold() -> None:
     config = Config.resolve(None, {}, {})
     assert config == Config()
     assert (config.bind, config.server, config.app, config.insecure) == (Bind("127.0.0.1", 8000), "hypercorn", None, False)
-    assert (config.limits.body_bytes, config.limits.inflated_bytes) == (64 << 20, 256 << 20)
+    assert (config.limits.body_bytes, config.limits.inflated_bytes) == (64 << 20, 64 << 20)
     assert (config.drain.delay_s, config.drain.timeout_s, config.log.level, config.cors.allow_origins) == (0.0, 30.0, "info", ())
 
 
