@@ -4,46 +4,26 @@ Who stands in front of a server and reads a request's end elsewhere than the ser
 smuggling. The two parsers that our servers have, llhttp and h11, forgive different things, so the bytes pass here first: what RFC
 9112 lets be read in two ways is refused, and so is a head that is over its limits, however its bytes arrive. What passes, every
 parser reads alike. Nothing is kept but an unfinished head or line.
-
-Stricter than the RFC asks: Content-Length once and in digits alone, Transfer-Encoding once and `chunked` alone, an absolute target
-only with the authority that Host names, chunk extensions and trailers within the limits of a head.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
-from service.errors import BadRequest, BodyTooLarge, HeadersTooLarge, NotSupported, ServiceError
+from service.errors import BadRequest, BodyTooLarge, HeadersTooLarge, ServiceError
+from service.guard.request_head import FIELD_LINE, NO_HTTP, NO_UPGRADE, REQUEST_LINE, long_head, many_lines, read_head
 
 END: Final = b"\r\n\r\n"
 
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_FIELD: Final = _TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n"
-_REQUEST: Final = rb"([A-Z][A-Z_-]*+) ([!\"$-~]++) HTTP/1\.([01])\r\n"
-_REQUEST_LINE: Final = re.compile(_REQUEST)
-_FIELD_LINE: Final = re.compile(_FIELD)
-_HEAD: Final = re.compile(_REQUEST + rb"(?:" + _FIELD + rb")*+\r\n")
 # Fifteen digits are less than 2**60; what no machine can hold is a way to make one parser's number another's.
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t -~\x80-\xff]*+)?\r\n")
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_HOST: Final = re.compile(rb"[0-9a-z._~!$&'()*+,;=%:\[\]-]*+")
-_ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
-_LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
 #: What would say of a request that was read what it is.
 _NO_TRAILERS: Final = (b"content-length:", b"transfer-encoding:", b"host:")
-_UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r]*")
-_CONNECTION: Final = b"\r\nconnection:"
-_CR, _LF, _SLASH = b"\r\n/"
+_CR, _LF = b"\r\n"
 
-NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
 NO_CHUNKS: Final = "the body is not in chunks as HTTP/1.1 has them; check each chunk's length and line ends"
-TWO_LENGTHS: Final = "the request has both Transfer-Encoding and Content-Length; send one of them"
-NO_LENGTH: Final = "Content-Length is one number of bytes, in digits alone, and given once"
-UNKNOWN_CODING: Final = "the only Transfer-Encoding that is taken is chunked"
-NO_HOST: Final = "the request has one Host header, and an absolute target names the same host"
-NO_UPGRADE: Final = "a WebSocket handshake is a GET of HTTP/1.1 without a body, and nothing is sent before its answer"
 
 
 class Framing:
@@ -144,7 +124,7 @@ class Framing:
         if len(part) > self._most_bytes:
             raise self._too_long()
         while (end := part.find(b"\n", self._checked) + 1) > 0:
-            line = _FIELD_LINE if self._checked else _REQUEST_LINE
+            line = FIELD_LINE if self._checked else REQUEST_LINE
             if not line.fullmatch(part, self._checked, end):
                 raise BadRequest(NO_HTTP)
             self._checked = end
@@ -156,49 +136,22 @@ class Framing:
 
     def _begin(self, head: bytes, last: bool) -> bytes:
         """The head has come whole; ``last``: nothing has come behind it. Returns what stands for it, empty where it does itself."""
-        if len(head) > self._most_bytes:
-            raise self._too_long()
-        if head.count(b"\n") > self._most_lines + 2:
-            raise many_lines(self._most_lines)
-        request = _HEAD.fullmatch(head)
-        if request is None:
-            raise BadRequest(NO_HTTP)
-        low = head.lower()
-        old = request[3] == b"0"
-        lengths, codings = low.count(b"\r\ncontent-length:"), low.count(b"\r\ntransfer-encoding:")
-        _check_host(low, request[2], old)
+        meant = read_head(head, self._most_bytes, self._most_lines)
         self._blank = b""
-        if codings:
-            if lengths:
-                raise BadRequest(TWO_LENGTHS)
-            coding = _value(low, b"\r\ntransfer-encoding:", b" ")  # llhttp takes a tab for a part of it
-            if codings > 1 or old or coding != b"chunked":
-                raise _unknown(coding, codings > 1 or old)
+        if meant.websocket:
+            if not last:
+                raise BadRequest(NO_UPGRADE)
+            self._read = self._opaque
+            return b""
+        if meant.last:
+            self._next = self._silence
+        if meant.length is None:
             self._read = self._chunk_line
             self._spare, self._lines, self._chunks = self._most_bytes, 0, 0
-        elif lengths:
-            length = _value(low, b"\r\ncontent-length:")
-            if lengths > 1 or not _LENGTH.fullmatch(length):
-                raise BadRequest(NO_LENGTH)
-            self._left = int(length)
-            if self._left:
-                self._read = self._sized
-        wishes = _wishes(low)
-        upgrades = low.count(b"\r\nupgrade:")
-        if upgrades and b"upgrade" in wishes and b"websocket" in low:
-            # Servers look at the last of several, and what is no upgrade to them is not to be taken for one here.
-            one = upgrades == 1 and low.count(b"\r\nconnection:") == 1
-            if not one or _value(low, b"\r\nupgrade:") == b"websocket":
-                if not one or old or not last or self._read != self._head or request[1] != b"GET":
-                    raise BadRequest(NO_UPGRADE)
-                self._read = self._opaque
-                return b""
-        if old or b"close" in wishes:
-            self._next = self._silence
-            if self._read == self._head:
-                self._read = self._next
-        # Nothing else is upgraded to, but llhttp would take the body for the other protocol's.
-        return _UPGRADE.sub(b"", head) if upgrades else b""
+        else:
+            self._left = meant.length
+            self._read = self._sized if meant.length else self._next
+        return meant.plain
 
     # -- bodies ----------------------------------------------------------------------------------------------------------------
 
@@ -250,7 +203,7 @@ class Framing:
             self._read = self._next
             self._lines = 0
             return at
-        if not _FIELD_LINE.fullmatch(line) or line.lower().startswith(_NO_TRAILERS):
+        if not FIELD_LINE.fullmatch(line) or line.lower().startswith(_NO_TRAILERS):
             raise BadRequest(NO_CHUNKS)
         self._spend(len(line))
         self._lines += 1
@@ -285,59 +238,3 @@ class Framing:
 
     def _too_long(self) -> HeadersTooLarge:
         return long_head(self._most_bytes)
-
-
-def long_head(most: int) -> HeadersTooLarge:
-    """The refusal of a request with more bytes of headers than ``most``."""
-    told = f"the request's line and headers have more than the limit of {most} bytes; send fewer or shorter ones"
-    return HeadersTooLarge(told, limit="header_bytes")
-
-
-def many_lines(most: int) -> HeadersTooLarge:
-    """The refusal of a request with more header lines than ``most``."""
-    return HeadersTooLarge(f"the request has more than the limit of {most} header lines; send fewer", limit="header_count")
-
-
-def _value(low: bytes, name: bytes, space: bytes = b" \t") -> bytes:
-    """What the first header of that name says, in lower case."""
-    at = low.index(name) + len(name)
-    return low[at : low.index(b"\r\n", at)].strip(space)
-
-
-def _wishes(low: bytes) -> Collection[bytes]:
-    """What the Connection headers list, in lower case."""
-    at = low.find(_CONNECTION)
-    wishes: list[bytes] = []
-    while at >= 0:
-        end = low.index(b"\r\n", at := at + len(_CONNECTION))
-        wishes += [wish.strip(b" \t") for wish in low[at:end].split(b",")]
-        at = low.find(_CONNECTION, end)
-    return wishes
-
-
-def _check_host(low: bytes, target: bytes, old: bool) -> None:
-    """Raises BadRequest where the request names no host, two, or none that can be."""
-    hosts = low.count(b"\r\nhost:")
-    if hosts > 1 or not (hosts or old):
-        raise BadRequest(NO_HOST)
-    host = _value(low, b"\r\nhost:") if hosts else b""
-    if not _HOST.fullmatch(host):
-        raise BadRequest(NO_HOST)
-    if target[0] != _SLASH:
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
-            raise BadRequest(NO_HTTP)
-        if absolute[2].lower() != host:
-            raise BadRequest(NO_HOST)
-
-
-def authority(target: bytes) -> bytes:
-    """What stands before the path in an absolute target that passed; empty of any other."""
-    absolute = _ABSOLUTE.fullmatch(target)
-    return absolute[1] if absolute else b""
-
-
-def _unknown(coding: bytes, twice: bool) -> ServiceError:
-    """A coding that there may be is one that we have not; any other leaves the body's end open."""
-    known = not twice and _LISTED.fullmatch(coding) and coding.count(b"chunked") == 1
-    return NotSupported(UNKNOWN_CODING) if known else BadRequest(UNKNOWN_CODING)
