@@ -24,8 +24,9 @@ from tests.fuzz.shrinking import shrink
 from tests.fuzz.target import Target, judge
 from tests.fuzz.targets import TARGETS
 
-#: Inputs that end in new ways are kept up to so many a run, and up to this length (bytes).
+#: Inputs that end in new ways are kept up to so many a run, so many in all, and up to this length (bytes).
 MOST_KEPT: Final = 8
+MOST_IN_ALL: Final = 60
 LONGEST_KEPT: Final = 4096
 #: A share of the inputs that no target gets less than.
 LEAST: Final = 0.005
@@ -109,11 +110,12 @@ def _try(target: Target, found: list[bytes]) -> tuple[list[bytes], str]:
 
 def _keep_new(target: Target, found: list[bytes]) -> int:
     """Keeps what ends as nothing kept does, shrunk; the number of such."""
-    known = {_ended(target, data) for data in target.kept()}
+    there = target.kept()
+    known = {_ended(target, data) for data in there}
     kept = 0
     for data in sorted(found, key=len):
         outcome = _ended(target, data)
-        if outcome not in known and len(data) <= LONGEST_KEPT and kept < MOST_KEPT:
+        if outcome not in known and len(data) <= LONGEST_KEPT and kept < min(MOST_KEPT, MOST_IN_ALL - len(there)):
             known.add(outcome)
             _keep(target, shrink(data, lambda less, outcome=outcome: _ended(target, less) == outcome, 200))  # type: ignore[misc]
             kept += 1
