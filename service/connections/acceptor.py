@@ -307,8 +307,8 @@ class Loop(uvloop.Loop):
 
 
 def bound_unsent(listening: socket.socket) -> None:
-    """Bounds what the kernel keeps for a client that does not read, in each connection that comes to the socket. By default it takes
-    several MiB, and such a client's next requests are answered into it. What is on its way to one that reads is not bounded."""
+    """Bounds what the kernel keeps for a client that does not read, in each connection that comes to the socket. By default it
+    takes several MiB, and such a client's next requests are answered into it. What is under way to one that reads has no bound."""
     if sys.platform == "linux" and listening.family in (socket.AF_INET, socket.AF_INET6):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
