@@ -19,6 +19,7 @@ END: Final = b"\r\n\r\n"
 
 # Fifteen digits are less than 2**60; what no machine can hold is a way to make one parser's number another's.
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t -~\x80-\xff]*+)?\r\n")
+_PLAIN_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 #: What would say of a request that was read what it is.
 _NO_TRAILERS: Final = (b"content-length:", b"transfer-encoding:", b"host:")
 _CR, _LF = b"\r\n"
@@ -163,6 +164,10 @@ class Framing:
         return at + taken
 
     def _chunk_line(self, data: bytes, at: int) -> int:
+        if not self._part:
+            at = self._whole_chunks(data, at)
+            if at == len(data):
+                return at
         line, at = self._line(data, at)
         if line is None:
             return at
@@ -171,12 +176,26 @@ class Framing:
             raise BadRequest(NO_CHUNKS)
         if chunk[2]:
             self._spend(len(chunk[2]))
-        self._chunks += 1
-        if self._chunks > self._most_chunks + 1:  # the last one has no data
-            raise BodyTooLarge(f"the body comes in more than {self._most_chunks} chunks; send longer ones", limit="body_chunks")
+        self._count_chunk()
         self._left = int(chunk[1], 16)
         self._read = self._chunk if self._left else self._trailer
         return at
+
+    def _whole_chunks(self, data: bytes, at: int) -> int:
+        """Passes over the chunks that have come whole, of which a body may have thousands; the first that has not is left."""
+        while (line := _PLAIN_CHUNK.match(data, at)) is not None:
+            size = int(line[1], 16)
+            end = line.end() + size
+            if not size or data[end : end + 2] != b"\r\n":
+                break
+            self._count_chunk()
+            at = end + 2
+        return at
+
+    def _count_chunk(self) -> None:
+        self._chunks += 1
+        if self._chunks > self._most_chunks + 1:  # the last one has no data
+            raise BodyTooLarge(f"the body comes in more than {self._most_chunks} chunks; send longer ones", limit="body_chunks")
 
     def _chunk(self, data: bytes, at: int) -> int:
         taken = min(self._left, len(data) - at)
