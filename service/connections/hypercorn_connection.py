@@ -7,12 +7,13 @@ turn of the loop goes out in one write. A client that left keeps no file descrip
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
 
 from service.connections.clock import ReadingClock
-from service.connections.hypercorn_stream import CLOCK, Refused
+from service.connections.hypercorn_stream import CLOCK, Over, Refused
 from service.connections.hypercorn_watch import Watch, Watches, has_begun
 from service.connections.unread import Unread
 from service.context import Service
@@ -115,7 +116,8 @@ class Connection(TCPServer):
     async def _received(self, data: bytes) -> None:
         """Bytes of the client's; none at its end."""
         self.clock.stop()
-        await self.protocol.handle(RawData(data))
+        with contextlib.suppress(Over):
+            await self.protocol.handle(RawData(data))
         self.clock.go()
         protocol, watch = self.protocol.protocol, self._idle
         if not has_begun(protocol):

@@ -17,8 +17,8 @@ import h11
 import hypercorn.protocol
 import hypercorn.protocol.h2
 import hypercorn.protocol.h11
+from hypercorn.events import Closed, RawData
 from hypercorn.events import Event as Happening
-from hypercorn.events import RawData
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
@@ -29,7 +29,7 @@ from wsproto.frame_protocol import CloseReason
 
 from service.account import Plain
 from service.connections.hypercorn_pace import PacedHttp2
-from service.connections.hypercorn_stream import Refused, Stream
+from service.connections.hypercorn_stream import Refused, Stream, Turn
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
 from service.guard.frames import Frames
 from service.guard.framing import Framing
@@ -65,12 +65,16 @@ class Http1(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         limits = self.inference.limits
+        self.can_read = self.turn = Turn(self.can_read)
         self.framing = Framing(limits.header_bytes, limits.header_count, limits.body_chunks)
 
     async def handle(self, event: Happening) -> None:
         """What comes from the client, as far as it may be read."""
         if not isinstance(event, RawData):
+            if isinstance(event, Closed):
+                self.turn.over = True
             await super().handle(event)
+            await self.turn.set()
             return
         if self.refused:
             return

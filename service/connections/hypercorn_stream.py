@@ -11,6 +11,7 @@ from hypercorn.events import Closed
 from hypercorn.protocol.events import Body, EndBody, Event
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ASGISendEvent
+from hypercorn.typing import Event as TurnEvent
 
 from service.connections.clock import ReadingClock
 from service.connections.deadlines import End, of_body
@@ -25,6 +26,36 @@ CLOCK: ContextVar[ReadingClock] = ContextVar("clock")
 @dataclass(frozen=True)
 class Refused(Closed):
     """The connection is over once its client has read why."""
+
+
+class Over(Exception):
+    """The connection has ended, and what waits for its turn on it waits in vain."""
+
+
+class Turn:
+    """When the next pipelined request may be read. Raises Over once there is no connection: Hypercorn 0.18 waits for ever then."""
+
+    def __init__(self, event: TurnEvent) -> None:
+        self._event = event
+        self.over = False
+
+    async def clear(self) -> None:
+        """It has to wait."""
+        await self._event.clear()
+
+    async def wait(self) -> None:
+        """Waits for it. Raises Over."""
+        await self._event.wait()
+        if self.over:
+            raise Over
+
+    async def set(self) -> None:
+        """It may be read."""
+        await self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it may."""
+        return self._event.is_set()
 
 
 class Stream(HTTPStream):
