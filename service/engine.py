@@ -28,6 +28,8 @@ log = logging.getLogger("tureen.engine")
 
 #: More threads than this many calls in flight are never needed; they are started one by one, as calls need them.
 THREADS = 256
+#: How many bodies are inflated and decoded at once. Each may take as much memory as the limits let it; more would be no faster.
+DECODERS = 4
 #: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
 GC_THRESHOLDS = (20_000, 50, 1_000)
 #: How long ``close`` waits for calls and loads that nobody waits for any more (seconds).
@@ -46,11 +48,13 @@ class Served:
 
 
 class Engine:
-    """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop."""
+    """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop; ``decoding`` what
+    makes much of large bodies."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
+        self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
         self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
         self._served: dict[tuple[str, int], Served] = {}
         self._by_path: dict[tuple[str, str | None, str | None], Served] = {}
@@ -148,6 +152,7 @@ class Engine:
             self.stuck = True
             log.warning("a model is still at work after %g s, and is left to it", PATIENCE_S)
         self._control.shutdown(wait=False, cancel_futures=True)
+        self.decoding.shutdown(wait=False, cancel_futures=True)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in_control(self, step: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor
 from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
@@ -58,13 +59,13 @@ class Inference:
             if is_small(request):
                 infer = self._decode(request, served)
             else:
-                infer = request.infer = await self._in_thread(self._inflate_and_decode, request, served)
+                infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
             charged = self._charge(request, infer)
             if charged is not None:
                 await charged
             answer = await self._submit(request, served, infer)
             if answer.nbytes > LARGE:
-                response = await self._in_thread(self.respond, request, answer)
+                response = await self._in_thread(self.engine.pool, self.respond, request, answer)
             else:
                 response = self.respond(request, answer)
         except Exception as error:
@@ -149,8 +150,8 @@ class Inference:
         request.decoded = perf_counter()
         return infer
 
-    async def _in_thread(self, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self.engine.pool, step, *arguments)
+    async def _in_thread(self, pool: Executor, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(pool, step, *arguments)
 
 
 def tell_allowance(request: Request, response: Response) -> None:
