@@ -69,6 +69,7 @@ def bad(body: bytes, telling: dict[str, Any] | str, **more: Any) -> Refused:
 
 ELSE = "not what the protocol has here"
 FLOAT = "a number in the range of FP32"
+DEEP = "the body's JSON is nested too deep, over the limit of 64 levels; send it flatter"
 COUNT = "the shape has another number of elements"
 FIT = "the shape does not fit the model"
 NO_NAN = (
@@ -89,16 +90,13 @@ INFER: dict[str, Refused] = {
     "nothing": bad(b"null", protocol("body", ELSE, "object", "null")),
     "no inputs": bad(b'{"id": "7"}', protocol("body", "a field is missing", "inputs", '{"id": "7"}')),
     "inputs no list": bad(b'{"inputs": "x"}', protocol("inputs", ELSE, "array", "str")),
-    "nested deep": bad(b'{"x": ' + b"[" * 30_000, "The body's JSON is nested too deep."),
-    "nested deep, whole": bad(b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "The body's JSON is nested too deep."),
-    "data nested deep": bad(oip(data="D").replace(b'"D"', b"[" * 9000 + b"]" * 9000), "The body's JSON is nested too deep."),
+    "nested deep": bad(b'{"x": ' + b"[" * 30_000, DEEP),
+    "nested deep, whole": bad(b'{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", DEEP),
+    "data nested deep": bad(oip(data="D").replace(b'"D"', b"[" * 9000 + b"]" * 9000), DEEP),
     "negative dim": bad(oip(shape=[-1, 4]), protocol("inputs[0].shape[0]", ELSE, "int >= 0", "-1")),
     "dim no integer": bad(oip(shape=[1.5, 4]), protocol("inputs[0].shape[0]", ELSE, "int", "float")),
     "dim overflows": bad(
         oip(shape=[2**63, 4]), protocol("inputs[0].shape[0]", ELSE, "int <= 9223372036854775807", "9223372036854775808")
-    ),
-    "product overflows": invalid(
-        oip(shape=[2**62, 4]), told("inputs[0].data", COUNT, "more than 2**63 for [4611686018427387904, 4]", "4")
     ),
     "product mismatch": invalid(oip(shape=[2, 4]), told("inputs[0].data", COUNT, "8 for [2, 4]", "4")),
     "no rows": invalid(oip(shape=[0, 4], data=[]), told("inputs", "the request has no rows", "at least 1 row", "0 rows")),
@@ -186,9 +184,7 @@ PREDICT: dict[str, Refused] = {
     "empty": bad(b"", "The body is empty; send an object with rows as instances, or whole tensors as inputs."),
     "cut short": bad(b'{"instances": [[1', "The body is not JSON in UTF-8: Input data was truncated after 17 bytes."),
     "not an object": bad(b"[[1, 2, 3, 4]]", f"The body of :predict is an object, and '[[1, 2, 3, 4]]' came; {FORMS}"),
-    "nested deep": bad(
-        b'{"instances": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "The body is nested too deep; a tensor has at most 64 levels."
-    ),
+    "nested deep": bad(b'{"instances": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", DEEP),
     "neither": bad(b"{}", f"The body has neither instances nor inputs; {FORMS}"),
     "both": bad(predict(instances=[ROW], inputs=[ROW]), f"The body has both instances and inputs; {FORMS}"),
     "misspelt": bad(predict(instance=[ROW]), "The body of :predict has no key 'instance'; did you mean instances?"),
