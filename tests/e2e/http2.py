@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ Headers = Sequence[tuple[str | bytes, str | bytes]]
 
 
 @contextmanager
-def serving_tls(kitchen: Path, cwd: Path, lane: str = "express") -> Iterator[Server]:
+def serving_tls(kitchen: Path, cwd: Path, lane: str = "express", env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A Hypercorn with a certificate of its own making."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tureen")])
@@ -43,7 +43,7 @@ def serving_tls(kitchen: Path, cwd: Path, lane: str = "express") -> Iterator[Ser
     (cwd / "key.pem").write_bytes(private)
     (cwd / "cert.pem").write_bytes(certificate.public_bytes(pem))
     (cwd / "hypercorn.toml").write_text('certfile = "cert.pem"\nkeyfile = "key.pem"\n')
-    with serving(kitchen, lane=lane, cwd=cwd) as server:
+    with serving(kitchen, lane=lane, cwd=cwd, env=env) as server:
         yield server
 
 

@@ -27,7 +27,7 @@ LIMITS = {
     "body_chunks": "50",
     "write_timeout_s": "0.5",
     "header_timeout_s": "0.4",
-    "idle_timeout_s": "5",
+    "idle_timeout_s": "2",
 }
 ENV = {
     "PYTHONPATH": str(HERE),
@@ -39,7 +39,7 @@ CALM = int(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
 
 @pytest.fixture(scope="module")
 def server(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_tls(kitchen, tmp_path_factory.mktemp("tls"), **ENV) as made:
+    with serving_tls(kitchen, tmp_path_factory.mktemp("tls"), env=ENV) as made:
         yield made
 
 
