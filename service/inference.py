@@ -60,7 +60,7 @@ class Inference:
                 infer = self._decode(request, served)
             else:
                 infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
-            charged = self._charge(request, infer)
+            charged = None if request.grant is None else self.gate.charge(request.grant, infer.rows)
             if charged is not None:
                 await charged
             answer = await self._submit(request, served, infer)
@@ -86,7 +86,7 @@ class Inference:
         except ServiceError as error:
             self._count(error)
             raise
-        if self._charge(request, infer) is not None:
+        if request.grant is not None and self.gate.charge(request.grant, infer.rows) is not None:
             raise TypeError("the gate is not immediate")
         return self._submit(request, served, infer)
 
@@ -135,9 +135,6 @@ class Inference:
     def _count(self, error: Exception) -> None:
         if isinstance(error, ServiceError) and error.limit:
             self.limited.count(error.limit)
-
-    def _charge(self, request: Request, infer: Infer) -> asyncio.Future[None] | None:
-        return None if request.grant is None else self.gate.charge(request.grant, infer.rows)
 
     def _submit(self, request: Request, served: Served, infer: Infer) -> asyncio.Future[Answer]:
         timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)

@@ -14,6 +14,8 @@ class Scope(StrEnum):
     ADMIN = "admin"
     METRICS = "metrics"
 
+    __hash__ = str.__hash__  # an enum's own is Python, and each request asks a set for its scope
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

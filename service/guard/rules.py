@@ -7,7 +7,7 @@ from typing import Final
 
 from models.manifest import Limits as ModelLimits
 from service.guard.budget import Bound, Unit
-from service.guard.principal import Budget, Principal
+from service.guard.principal import UNBOUNDED, Budget, Principal
 from service.guard.tables import Entry
 from service.sections import Limits
 
@@ -33,7 +33,7 @@ class Held:
 class Rules:
     """``models``: what one caller may ask of those models that say so."""
 
-    __slots__ = ("_address", "_defaults", "_models", "_requests", "_rows")
+    __slots__ = ("_address", "_any", "_defaults", "_models", "_requests", "_rows")
 
     def __init__(self, limits: Limits, models: Mapping[str, ModelLimits]) -> None:
         self._defaults = Budget(
@@ -45,9 +45,14 @@ class Rules:
             limits.rows_per_day,
         )
         self._address = (limits.address_requests_per_s, limits.address_requests_burst)
+        self._any = self._defaults != UNBOUNDED or self._address[0] is not None
         self._models = models
         self._requests: dict[str, Held] = {}
         self._rows: dict[str, Held] = {}
+
+    def bind(self, principal: Principal) -> bool:
+        """Whether there is any budget at all that the caller may fall under."""
+        return self._any or principal.budget is not UNBOUNDED or bool(self._models)
 
     def requests(self, principal: Principal, model: str | None) -> Held:
         """What a request falls under. Names of models are the caller's to invent: only those that say something count."""

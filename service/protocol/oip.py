@@ -83,7 +83,8 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None, 
     TooManyRows for more than ``content`` allows.
     """
     infer = _decode(body, signature, header_length, content)
-    content.check_rows(infer.rows)
+    if infer.rows > content.rows:
+        raise content.too_many(infer.rows)
     return infer
 
 
