@@ -49,7 +49,7 @@ def test_an_inference_is_one_line_with_all_its_fields(server: Server) -> None:
         "event": "request",
         "worker": 0,
         "request_id": "all-fields",
-        "principal": None,
+        "principal": "address:127.0.0.1",
         "method": "POST",
         "protocol": "oip",
         "model": "affine",
