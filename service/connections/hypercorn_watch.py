@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import h11
@@ -16,6 +17,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import TaskGroup
 
 from service.connections.deadlines import End, late, of_head, step
+from service.connections.departures import Departures
 from service.connections.hypercorn_pace import PacedHttp2
 from service.connections.hypercorn_protocols import Http1
 from service.connections.hypercorn_stream import Stream
@@ -23,6 +25,8 @@ from service.connections.unread import LOOKS
 
 if TYPE_CHECKING:
     from service.connections.hypercorn_connection import Connection
+
+Ending = Callable[[], Coroutine[Any, Any, None]]
 
 #: How often a connection that is busy while the server stops is looked at (seconds). HTTP/1.1 closes it after its answer by itself.
 LOOK_S = 0.1
@@ -33,6 +37,7 @@ class Watches:
 
     def __init__(self) -> None:
         self.open: set[Watch] = set()
+        self.departures = Departures()
         self._waiting: asyncio.Task[None] | None = None
 
     def add(self, watch: Watch, terminated: Callable[[], Awaitable[Any]]) -> None:
@@ -50,7 +55,18 @@ class Watches:
 class Watch:
     """Stands where Hypercorn keeps its idle task: knows since when a connection has been idle, and ends it in time."""
 
-    __slots__ = ("_connection", "_ending", "_limits", "_rings_at", "_step_s", "_timer", "_watches", "head_since", "since")
+    __slots__ = (
+        "_booked",
+        "_connection",
+        "_ending",
+        "_limits",
+        "_rings_at",
+        "_step_s",
+        "_timer",
+        "_watches",
+        "head_since",
+        "since",
+    )
 
     def __init__(self, connection: Connection, watches: Watches) -> None:
         self._connection = connection
@@ -59,6 +75,7 @@ class Watch:
         self._watches = watches
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
+        self._booked = False
         self._ending: asyncio.Task[None] | None = None
         self.since: float | None = None
         self.head_since: float | None = None
@@ -99,18 +116,15 @@ class Watch:
         if read_s is not None and now >= connection.read_at + read_s:
             connection.writer.transport.abort()
             return
-        found, left = self._request(now)
-        if found is not None:
-            self._end(found)
-            return
-        if self.since is not None and self.head_since is None:
+        ending, left = self._request(now)
+        if ending is None and self.since is not None and self.head_since is None:
             idle = 0.0 if stops else self.since + self._limits.idle_timeout_s - now
             if idle <= 0:
-                if not stops:
-                    self._count("idle_timeout_s")
-                self._end(connection.close_idle())
-                return
+                ending = self._close_idle
             left = min(left, idle)
+        if ending is not None:
+            self._end(ending, 0.0 if stops or self._booked else self._watches.departures.wait(now))
+            return
         if read_s is not None:
             left = min(left, connection.read_at + read_s - now)
         self._ring(min(left, LOOK_S if stops else self._limits.idle_timeout_s))
@@ -122,8 +136,12 @@ class Watch:
         self._rings_at = loop.time() + after_s
         self._timer = loop.call_later(max(after_s, 0.001), self.look)
 
-    def _end(self, ending: Coroutine[Any, Any, None]) -> None:
-        self._ending = self._connection.loop.create_task(ending)
+    def _end(self, ending: Ending, wait_s: float) -> None:
+        self._booked = wait_s > 0
+        if self._booked:
+            self._ring(wait_s)
+            return
+        self._ending = self._connection.loop.create_task(ending())
         self._ending.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -135,7 +153,7 @@ class Watch:
 
     # -- requests that do not come whole -----------------------------------------------------------------------------------------
 
-    def _request(self, now: float) -> tuple[Coroutine[Any, Any, None] | None, float]:
+    def _request(self, now: float) -> tuple[Ending | None, float]:
         """What is to be done about a request that is late, or how soon to look again (seconds)."""
         protocol = self._connection.protocol.protocol
         if isinstance(protocol, PacedHttp2):
@@ -143,25 +161,24 @@ class Watch:
         if self.head_since is not None:
             end = of_head(self._limits, max(self.head_since, self.since or 0.0))
             if now >= end.at:
-                return self._refuse(end), 0.0
+                return partial(self._refuse, end), 0.0
             return None, min(end.at - now, self._step_s)
         if isinstance(protocol, H11Protocol) and isinstance(protocol.stream, Stream) and not protocol.stream.whole:
             end, reading = protocol.stream.end(self._limits), self._connection.clock.time()
             if reading >= end.at:
-                return self._refuse(end), 0.0
+                return partial(self._refuse, end), 0.0
             return None, min(end.at - reading, self._step_s)
         return None, math.inf
 
-    def _streams(self, protocol: PacedHttp2, now: float) -> tuple[Coroutine[Any, Any, None] | None, float]:
+    def _streams(self, protocol: PacedHttp2, now: float) -> tuple[Ending | None, float]:
         if protocol.is_unread(now, self._limits.write_timeout_s):
-            self._count("write_timeout_s")
-            return protocol.calm(), 0.0
+            return partial(self._send_away, protocol), 0.0
         reading = self._connection.clock.time()
         for stream in list(protocol.streams.values()):
             if isinstance(stream, Stream) and not stream.whole:
                 end = stream.end(self._limits)
                 if reading >= end.at:
-                    return protocol.expire(stream, late(self._limits, end)), 0.0
+                    return partial(protocol.expire, stream, late(self._limits, end)), 0.0
         return None, min(self._step_s, self._limits.write_timeout_s / LOOKS) if protocol.streams else math.inf
 
     async def _refuse(self, end: End) -> None:
@@ -171,6 +188,15 @@ class Watch:
         else:
             self._count(end.limit)
             self._connection.writer.transport.abort()  # its answer has begun: another would be read as a part of it
+
+    async def _send_away(self, protocol: PacedHttp2) -> None:
+        self._count("write_timeout_s")
+        await protocol.calm()
+
+    async def _close_idle(self) -> None:
+        if not self._connection.context.terminated.is_set():
+            self._count("idle_timeout_s")
+        await self._connection.close_idle()
 
     def _count(self, limit: str) -> None:
         self._connection.service.inference.limited.count(limit)

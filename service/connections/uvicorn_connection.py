@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from service.account import Plain
 from service.connections.clock import ReadingClock
 from service.connections.deadlines import End, late, of_body, of_head, step
+from service.connections.departures import Departures
 from service.connections.unread import Unread
 from service.context import Service
 from service.errors import BadRequest, ServiceError
@@ -47,7 +48,7 @@ class Flow(FlowControl):
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. Who makes the class sets ``service``."""
+    """One connection. Who makes the class sets ``service`` and ``departures``, which all connections share."""
 
     service: Service
     flow: Flow
@@ -56,6 +57,8 @@ class Connection(HttpToolsProtocol):
     headed: bool = False
     moved: bool = False
     framing: Framing
+    departures: Departures
+    booked: bool = False
     begun: float | None = None
     moved_at: float = 0.0
     received: int = 0
@@ -262,8 +265,11 @@ class Connection(HttpToolsProtocol):
         else:
             waits, end = cycle is not None and not cycle.response_complete, of_head(limits, self.begun)
         left = self.step_s if waits else end.at - self.flow.clock.time()  # those before it are answered first
+        if left <= 0 and not self.booked:
+            left = self.departures.wait(self.loop.time())
+            self.booked = left > 0
         if left > 0:
-            self.late_timer = self.loop.call_later(min(left, self.step_s), self._look_whether_late)
+            self.late_timer = self.loop.call_later(left if self.booked else min(left, self.step_s), self._look_whether_late)
         else:
             self._is_late(end)
 

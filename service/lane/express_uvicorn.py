@@ -20,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
+from service.connections.departures import Departures
 from service.connections.uvicorn_connection import Connection, own_lines
 from service.context import Service
 from service.lane.exchange import Exchange
@@ -36,6 +37,7 @@ COMPANY = 4
 def express_protocol(service: Service) -> type[Connection]:
     """The protocol class for ``uvicorn.Config(http=...)``."""
     heads, outbox = Heads(service.gate), Outbox()
+    departures = Departures()
 
     class ServiceProtocol(ExpressProtocol):
         def __init__(
@@ -47,7 +49,7 @@ def express_protocol(service: Service) -> type[Connection]:
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self.service = service
-            self.heads, self.outbox = heads, outbox
+            self.heads, self.outbox, self.departures = heads, outbox, departures
             self.longest = min(HIGH_WATER_LIMIT, service.config.limits.body_bytes)
 
     return ServiceProtocol
