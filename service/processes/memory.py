@@ -8,17 +8,19 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import weakref
 
 
 class SharedMemory:
-    """``size`` bytes, all zero when created. ``fd`` is inheritable: a child attaches to it."""
+    """``size`` bytes, all zero when created. ``fd`` is inheritable: a child attaches to it. It is closed with this object."""
 
-    __slots__ = ("fd", "map", "size")
+    __slots__ = ("__weakref__", "fd", "map", "size")
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.size = size
         self.map = mmap.mmap(fd, size)
+        weakref.finalize(self, os.close, fd).atexit = False
 
     @classmethod
     def create(cls, size: int) -> SharedMemory:

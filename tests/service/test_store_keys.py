@@ -171,11 +171,11 @@ def test_what_is_made_for_keys_is_its_owners_alone(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_directory_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_directory_that_was_there_keeps_its_mode_and_a_store_that_was_open_is_its_owners_alone(tmp_path: Path) -> None:
     tmp_path.chmod(0o750)
     (tmp_path / "control.db").touch(0o640)
     with state_directory(tmp_path) as state:
         assert state is not None
         prepare(state)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
-    assert stat.S_IMODE((tmp_path / "control.db").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "control.db").stat().st_mode) == 0o600
