@@ -20,6 +20,8 @@ BEYOND_SCHEMAS = re.compile(
             "the data is not nested as its shape",
             "the shape has another number of elements",
             "no array can have this shape",
+            "the tensor has too many elements",  # a product of its dims
+            "rows, over the limit",  # the first of them
             "the shape does not fit the model",  # flat data of another length than the shape's free dims leave room for
             "an input is missing",
             "an input is in every row or in none",
