@@ -43,6 +43,7 @@ from service.observers import finish, observers
 from service.processes.place import Place
 from service.rate_limits import limit_routes
 from service.sections import Auth
+from service.store import prepare
 from service.store.follower import Follower
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ log = logging.getLogger("tureen.app")
 def create_app(config: Config, place: Place | None = None) -> Quart:
     """The service for one repository, by default as a server's only worker. Nothing is loaded before the app is served."""
     engine = Engine(Registry(open_repository(config)))
-    place = place or Place()
+    place = place or alone(config)
     exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
     told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
     account = Account(told)
@@ -120,6 +121,19 @@ def _tokens(auth: Auth) -> Tokens | None:
     from service.guard.tokens import Tokens  # what signatures are checked with is large, and most servers have no use for it
 
     return Tokens.open(auth)
+
+
+def alone(config: Config) -> Place:
+    """Where an app stands that no supervisor runs: what outlives it, keys among it, is in its own state directory.
+
+    Raises ConfigError, StoreUnavailable, OSError where that cannot be used.
+    """
+    state = config.store.state_dir
+    if state is None:
+        return Place()
+    state.mkdir(0o700, parents=True, exist_ok=True)
+    prepare(state)
+    return Place(state=state.resolve())
 
 
 def open_repository(config: Config) -> Repository:

@@ -42,6 +42,18 @@ async def test_a_preflight_without_origins_that_are_named_asks_for_a_credential(
     assert (await app.test_client().options("/v2", headers=PREFLIGHT)).status_code == 401
 
 
+async def test_an_app_that_no_supervisor_runs_believes_the_keys_of_its_own_state_directory(tmp_path: Path) -> None:
+    state = tmp_path / "new" / "state"
+    config = Config(repository=tmp_path, auth=Auth(api_keys=True), store=Store(state_dir=state))
+    create_app(config)
+    key, header = made(Scope.INFER)
+    with closing(ControlStore(state)) as store:
+        store.create_key(key, Entry("test", "key create", f"key:{key.id}", "done", {}))
+    async with create_app(config).test_app() as running:
+        assert (await running.test_client().get("/v2", headers=header)).status_code == 200
+        assert (await running.test_client().get("/v2")).status_code == 401
+
+
 async def test_what_looks_like_a_preflight_and_is_none_asks_for_a_credential(tmp_path: Path) -> None:
     client = guarded(tmp_path, ("https://shop.example",)).test_client()
     assert (await client.options("/v2", headers=PREFLIGHT)).status_code in (200, 204)
