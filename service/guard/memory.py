@@ -50,8 +50,6 @@ class MemoryBudgets:
 
     def spend_request(self, principal: Principal, model: str | None) -> Allowance | None:
         """Spends one request, of every budget that it falls under or of none. Raises OverBudget; None: no bound."""
-        if not self._rules.bind(principal):
-            return None
         held = self._rules.requests(principal, model)
         entries = held.entries
         if entries is None:
@@ -60,8 +58,6 @@ class MemoryBudgets:
 
     def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | None:
         """Spends the rows of a decoded request. Raises OverBudget; None: no bound."""
-        if not self._rules.bind(principal):
-            return None
         held = self._rules.rows(principal, model)
         entries = held.entries
         if entries is None:

@@ -86,6 +86,6 @@ def restore(tables: Tables, slot: int, store: ControlStore, now: float) -> None:
     except StoreUnavailable as error:
         log.warning("%s; what was spent of today's quotas is forgotten", error)
         return
-    table = tables.table(slot)
+    table = tables.table(slot, rates=False)
     for name, units in spent.items():
         table.add(table.entry(Bound(name, "", "requests", 0, 0.0)), day, units)

@@ -30,6 +30,10 @@ class Held:
         self.entries: tuple[Entry, ...] | None = None
 
 
+#: What callers are held to where nobody says anything.
+NOTHING: Final = Held(UNBOUNDED, None, ())
+
+
 class Rules:
     """``models``: what one caller may ask of those models that say so."""
 
@@ -50,12 +54,10 @@ class Rules:
         self._requests: dict[str, Held] = {}
         self._rows: dict[str, Held] = {}
 
-    def bind(self, principal: Principal) -> bool:
-        """Whether there is any budget at all that the caller may fall under."""
-        return self._any or principal.budget is not UNBOUNDED or bool(self._models)
-
     def requests(self, principal: Principal, model: str | None) -> Held:
         """What a request falls under. Names of models are the caller's to invent: only those that say something count."""
+        if not self._any and principal.budget is UNBOUNDED and not self._models:
+            return NOTHING
         limits = None if model is None else self._models.get(model)
         name = principal.name if limits is None else f"{principal.name} {model}"
         held = self._requests.get(name)
@@ -65,6 +67,8 @@ class Rules:
 
     def rows(self, principal: Principal, model: str) -> Held:
         """What a request's rows fall under."""
+        if not self._any and principal.budget is UNBOUNDED and not self._models:
+            return NOTHING
         limits = self._models.get(model)
         name = principal.name if limits is None else f"{principal.name} {model}"
         held = self._rows.get(name)

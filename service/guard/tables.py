@@ -83,9 +83,9 @@ class Tables:
         """The descriptor to hand to a worker."""
         return self.memory.fd
 
-    def table(self, slot: int) -> Table:
-        """That of the worker of a line."""
-        return Table(self, slot)
+    def table(self, slot: int, *, rates: bool = True) -> Table:
+        """That of the worker of a line; without ``rates`` one that keeps counts alone, so that nobody looks for rates in it."""
+        return Table(self, slot, rates)
 
 
 class Entry:
@@ -107,11 +107,13 @@ class Table:
 
     __slots__ = ("_counts", "_key", "_look_at", "_other_counts", "_other_rates", "_rates", "_sets", "_slot", "_tables")
 
-    def __init__(self, tables: Tables, slot: int) -> None:
+    def __init__(self, tables: Tables, slot: int, rates: bool) -> None:
         self._tables, self._slot = tables, slot
         self._key, self._sets = tables.key, tables.entries // WAYS
         self._rates, self._counts = tables.rates[slot], tables.counts[slot]
-        self._rates.signs[0] = self._counts.signs[0] = 1
+        self._counts.signs[0] = 1
+        if rates:
+            self._rates.signs[0] = 1
         self._other_rates: list[Places[float]] = []
         self._other_counts: list[Places[int]] = []
         self._look_at = 0.0
@@ -200,7 +202,9 @@ class Table:
         there = [places for places in self._tables.rates if places.signs[0] and places is not self._rates]
         if len(there) != len(self._other_rates):
             self._other_rates = there
-            self._other_counts = [places for places in self._tables.counts if places.signs[0] and places is not self._counts]
+        counted = [places for places in self._tables.counts if places.signs[0] and places is not self._counts]
+        if len(counted) != len(self._other_counts):
+            self._other_counts = counted
 
 
 def _others(others: list[Places[Number]], entry: Entry) -> list[Number]:
