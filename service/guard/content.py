@@ -94,9 +94,12 @@ def is_deeper(text: bytes, most: int) -> bool:
         return True
     marks = _unquoted(text, _BRACKETS)
     passes = min(_PASSES, most)
+    run = b"[" * (most + 1)
     for taken in range(passes):
         if marks.count(b"[") + taken <= most:
             return False
+        if run in marks:  # what is made to be deep mostly is so at once, and is told without looking at each mark
+            return True
         marks = marks.replace(b"[]", b"")
     return any(int(levels.max()) + passes > most for _, levels in _levels(marks))
 
