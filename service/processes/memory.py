@@ -12,7 +12,7 @@ import weakref
 
 
 class SharedMemory:
-    """``size`` bytes, all zero when created. ``fd`` is inheritable: a child attaches to it. It is closed with this object."""
+    """``size`` bytes, all zero when created. ``fd`` is inheritable: a child attaches to it. Who created it closes it."""
 
     __slots__ = ("__weakref__", "fd", "map", "size")
 
@@ -20,7 +20,6 @@ class SharedMemory:
         self.fd = fd
         self.size = size
         self.map = mmap.mmap(fd, size)
-        weakref.finalize(self, os.close, fd).atexit = False
 
     @classmethod
     def create(cls, size: int) -> SharedMemory:
@@ -32,4 +31,6 @@ class SharedMemory:
                 fd = os.dup(file.fileno())
         os.ftruncate(fd, size)
         os.set_inheritable(fd, True)
-        return cls(fd, size)
+        created = cls(fd, size)
+        weakref.finalize(created, os.close, fd).atexit = False
+        return created
