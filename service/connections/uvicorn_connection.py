@@ -26,6 +26,8 @@ from service.response import STATUS_LINES, Header, code_of, failed, lines, reque
 
 #: How long a connection is kept that was refused (seconds).
 REFUSED_S = 0.5
+#: What it may send meanwhile (bytes); past it nothing is read, for dropping a flood costs what reading it does.
+DROPPED = 256 * 1024
 
 
 class Flow(FlowControl):
@@ -54,6 +56,7 @@ class Connection(HttpToolsProtocol):
     flow: Flow
     between: bool = True
     refused: bool = False
+    dropped: int = 0
     headed: bool = False
     moved: bool = False
     framing: Framing
@@ -84,6 +87,9 @@ class Connection(HttpToolsProtocol):
     def parse(self, data: bytes) -> None:
         """Reads what came."""
         if self.refused:
+            self.dropped += len(data)
+            if self.dropped > DROPPED and not self.transport.is_closing():
+                self.transport.pause_reading()
             return
         self.moved = False
         data, error = self.framing.judge(data)
