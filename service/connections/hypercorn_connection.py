@@ -20,6 +20,8 @@ from service.context import Service
 
 #: How long a connection is kept that was refused (seconds).
 REFUSED_S = 0.5
+#: What it may send meanwhile (bytes); past it nothing is read, for dropping a flood costs what reading it does.
+DROPPED = 256 * 1024
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
 
@@ -33,6 +35,8 @@ class Connection(TCPServer):
     unsent: Unread
     left = False
     read_at = 0.0
+    parted = False
+    dropped = 0
     _flushing = False
     _unsent: list[bytes]
     _idle: Watch
@@ -106,6 +110,11 @@ class Connection(TCPServer):
                     break
                 self.read_at = self.loop.time()
                 await self._received(data)
+                if self.parted:
+                    self.dropped += len(data)
+                    if self.dropped > DROPPED:
+                        await asyncio.sleep(REFUSED_S)
+                        break
             await self.protocol.handle(Closed())
         finally:
             self.left = True
@@ -131,6 +140,7 @@ class Connection(TCPServer):
 
     def _part(self) -> None:
         """Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal."""
+        self.parted = True
         self._flush_soon()
         transport = self.writer.transport
         if transport.can_write_eof() and not transport.is_closing():
