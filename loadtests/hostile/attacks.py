@@ -27,31 +27,12 @@ ANSWER_S = 20.0
 
 async def slow_headers(server: Attacked, seen: Seen) -> None:
     """Heads of which a header line comes each second, without end."""
-
-    async def one(line: Line) -> None:
-        writer = await line.open()
-        writer.write(b"POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\n")
-        while True:
-            await asyncio.sleep(1)
-            writer.write(b"X-A: b\r\n")
-            await writer.drain()
-
-    await _many(server, seen, SLOW, one)
+    await _dripped(server, seen, b"POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\n", b"X-A: b\r\n")
 
 
 async def slow_bodies(server: Attacked, seen: Seen) -> None:
     """Bodies, of a caller who has a key, of which a byte comes each second."""
-    head = _head(server.key, 100_000)
-
-    async def one(line: Line) -> None:
-        writer = await line.open()
-        writer.write(head)
-        while True:
-            await asyncio.sleep(1)
-            writer.write(b" ")
-            await writer.drain()
-
-    await _many(server, seen, SLOW, one)
+    await _dripped(server, seen, _head(server.key, 100_000), b" ")
 
 
 async def slow_reads(server: Attacked, seen: Seen) -> None:
@@ -82,19 +63,22 @@ async def idle(server: Attacked, seen: Seen) -> None:
 
 
 async def websocket_flood(server: Attacked, seen: Seen) -> None:
-    """Messages as fast as they go to handlers that read none."""
-    payload = bytes(64 * 1024)
-    frame = b"\x82\xff" + struct.pack(">Q", len(payload)) + b"\0\0\0\0" + payload
+    """Messages as fast as they go to handlers that read none, once the handshake has been answered."""
 
     async def one(line: Line) -> None:
-        writer = await line.open()
-        writer.write(
-            b"GET /deaf HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer " + server.key.encode() + b"\r\n\r\n"
-        )
-        while True:
-            writer.write(frame)
-            await writer.drain()
+        status, _ = await line.exchange(_handshake(server.key))
+        seen[str(status)] += 1
+        await _flood(line)
+
+    await _many(server, seen, 4 * FAST, one)
+
+
+async def websocket_rush(server: Attacked, seen: Seen) -> None:
+    """The same right behind a handshake whose answer nobody waits for."""
+
+    async def one(line: Line) -> None:
+        (await line.open()).write(_handshake(server.key))
+        await _flood(line)
 
     await _many(server, seen, 4 * FAST, one)
 
@@ -176,6 +160,7 @@ ATTACKS: dict[str, Attack] = {
         slow_reads,
         idle,
         websocket_flood,
+        websocket_rush,
         deflate_bombs,
         deep_json,
         forwarded_for,
@@ -210,6 +195,30 @@ async def _many(server: Attacked, seen: Seen, count: int, one: Callable[[Line], 
                 await asyncio.sleep(0.05)
 
 
+async def _dripped(server: Attacked, seen: Seen, begin: bytes, drop: bytes) -> None:
+    """Begins many requests, and sends a little more of each every second."""
+
+    async def one(line: Line) -> None:
+        writer = await line.open()
+        writer.write(begin)
+        while True:
+            await asyncio.sleep(1)
+            writer.write(drop)
+            await writer.drain()
+
+    await _many(server, seen, SLOW, one)
+
+
+async def _flood(line: Line) -> None:
+    """Sends one WebSocket message after the other."""
+    payload = bytes(64 * 1024)
+    frame = b"\x82\xff" + struct.pack(">Q", len(payload)) + b"\0\0\0\0" + payload
+    writer = await line.open()
+    while True:
+        writer.write(frame)
+        await writer.drain()
+
+
 async def _requests(server: Attacked, seen: Seen, requests: Iterable[bytes], connections: int = FAST) -> None:
     """Sends whole requests one after the other on several kept connections."""
     each = iter(requests)
@@ -227,4 +236,11 @@ def _head(credential: str, length: int, more: str = "") -> bytes:
     return (
         "POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\n"
         f"Authorization: Bearer {credential}\r\nContent-Length: {length}\r\n{more}\r\n"
+    ).encode()
+
+
+def _handshake(credential: str) -> bytes:
+    return (
+        "GET /deaf HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nAuthorization: Bearer {credential}\r\n\r\n"
     ).encode()
