@@ -28,9 +28,9 @@ from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
 from service.engine import Engine
-from service.guard.budgets import open_budgets
+from service.guard.budgets.budgets import open_budgets
+from service.guard.credentials.keyring import Keyring
 from service.guard.gate import Gate
-from service.guard.keyring import Keyring
 from service.guard.limited import Limited
 from service.hooks import request_hooks
 from service.inference import Inference
@@ -47,7 +47,7 @@ from service.store import prepare
 from service.store.follower import Follower
 
 if TYPE_CHECKING:
-    from service.guard.tokens import Tokens
+    from service.guard.credentials.tokens import Tokens
 
 log = logging.getLogger("tureen.app")
 
@@ -118,7 +118,9 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
 def _tokens(auth: Auth) -> Tokens | None:
     if auth.jwt_keys is None:
         return None
-    from service.guard.tokens import Tokens  # what signatures are checked with is large, and most servers have no use for it
+    from service.guard.credentials.tokens import (
+        Tokens,  # what signatures are checked with is large, and most servers have no use for it
+    )
 
     return Tokens.open(auth)
 

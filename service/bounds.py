@@ -22,7 +22,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.connections import websockets
 from service.errors import BadRequest
-from service.guard.content import Content
+from service.guard.input.content import Content
 from service.guard.limited import Limited
 from service.sections import Limits
 

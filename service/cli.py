@@ -147,7 +147,7 @@ def check(**options: object) -> None:
     except ConfigError as error:
         problems.append(str(error))
     if config.auth.jwt_keys is not None:
-        from service.guard.tokens import Tokens
+        from service.guard.credentials.tokens import Tokens
 
         try:
             Tokens.open(config.auth)

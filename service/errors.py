@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 from models.errors import Problem
 
 if TYPE_CHECKING:
-    from service.guard.budget import Allowance
+    from service.guard.budgets.budget import Allowance
 
 
 class ServiceError(Exception):

@@ -32,7 +32,7 @@ from service.errors import (
     UnknownPath,
     UnsupportedMedia,
 )
-from service.guard.budget import allowance_headers
+from service.guard.budgets.budget import allowance_headers
 
 
 @dataclass(frozen=True, slots=True)

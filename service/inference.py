@@ -17,9 +17,9 @@ from batching import Answer
 from service.account import Account
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, ServiceError, Unauthorized, UnsupportedMedia
-from service.guard.budget import allowance_lines
-from service.guard.content import Content
+from service.guard.budgets.budget import allowance_lines
 from service.guard.gate import Gate
+from service.guard.input.content import Content
 from service.guard.limited import Limited
 from service.guard.principal import Principal
 from service.protocol import coding

@@ -21,8 +21,8 @@ from quart import Quart, g, websocket
 from quart_rate_limiter import RateLimit, RateLimiter
 from quart_rate_limiter.store import RateLimiterStoreABC
 
-from service.guard.budget import Allowance, Bound, allowance_headers, tighter
-from service.guard.budgets import Budgets
+from service.guard.budgets.budget import Allowance, Bound, allowance_headers, tighter
+from service.guard.budgets.budgets import Budgets
 from service.guard.gate import Grant
 from service.guard.principal import Principal
 

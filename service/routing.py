@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from models import Array, Signature
-from service.guard.content import DEFAULT, Content
+from service.guard.input.content import DEFAULT, Content
 from service.protocol import oip, tfserving
 from service.protocol.infer import Encoded, Infer
 

@@ -22,7 +22,7 @@ from service.commands.duration import seconds
 from service.commands.state import state_of, state_options, stop
 from service.commands.table import table
 from service.errors import ConfigError, StoreUnavailable
-from service.guard.key import Key, digest, identified, mint
+from service.guard.credentials.key import Key, digest, identified, mint
 from service.guard.principal import Budget, Scope
 from service.store import ControlStore, Entry, KeyRefused, operator, prepare
 

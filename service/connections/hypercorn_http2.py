@@ -22,7 +22,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from service.account import Plain
 from service.connections.hypercorn_stream import Refused
 from service.errors import BadRequest, ServiceError
-from service.guard.request_head import long_head, many_lines
+from service.guard.input.request_head import long_head, many_lines
 from service.inference import Inference
 from service.response import code_of, failed, request_id
 

@@ -31,9 +31,9 @@ from service.account import Plain
 from service.connections.hypercorn_pace import PacedHttp2
 from service.connections.hypercorn_stream import Refused, Stream, Turn
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
-from service.guard.frames import Frames
-from service.guard.framing import Framing
-from service.guard.request_head import NO_HTTP, UNKNOWN_CODING, authority
+from service.guard.input.frames import Frames
+from service.guard.input.framing import Framing
+from service.guard.input.request_head import NO_HTTP, UNKNOWN_CODING, authority
 from service.inference import Inference
 from service.response import code_of, failed, request_id
 

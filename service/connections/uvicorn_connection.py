@@ -20,8 +20,8 @@ from service.connections.departures import Departures
 from service.connections.unread import Unread
 from service.context import Service
 from service.errors import BadRequest, ServiceError
-from service.guard.framing import Framing
-from service.guard.request_head import NO_HTTP
+from service.guard.input.framing import Framing
+from service.guard.input.request_head import NO_HTTP
 from service.response import STATUS_LINES, Header, code_of, failed, lines, request_id
 
 #: How long a connection is kept that was refused (seconds).

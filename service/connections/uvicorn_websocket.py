@@ -9,7 +9,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-from service.guard.frames import Frames
+from service.guard.input.frames import Frames
 from service.guard.limited import Limited
 
 #: How long a peer has to read that its message was too long (seconds).

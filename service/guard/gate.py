@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.errors import Forbidden, Unauthorized
 from service.guard.address import Trusted, caller
-from service.guard.budgets import Allowance, Budgets, tighter
-from service.guard.credential import credential
-from service.guard.keyring import Keyring
+from service.guard.budgets.budgets import Allowance, Budgets, tighter
+from service.guard.credentials.credential import credential
+from service.guard.credentials.keyring import Keyring
 from service.guard.principal import Principal, Scope
 from service.sections import Auth, Limits
 
 if TYPE_CHECKING:
-    from service.guard.tokens import Tokens
+    from service.guard.credentials.tokens import Tokens
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from service.config import Config
-from service.guard.tables import Tables
+from service.guard.budgets.tables import Tables
 from service.metrics.cells import Cells
 from service.processes import restarts
 from service.processes.board import Board, Phase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.guard.tables import Tables
+from service.guard.budgets.tables import Tables
 from service.metrics.cells import Cells
 from service.processes.board import Board
 

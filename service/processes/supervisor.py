@@ -21,7 +21,7 @@ from pathlib import Path
 from service.config import Config
 from service.errors import ConfigError
 from service.exposed import exposed
-from service.guard.budgets import open_tables
+from service.guard.budgets.budgets import open_tables
 from service.processes import restarts
 from service.processes.children import Child
 from service.processes.chronicle import Chronicle

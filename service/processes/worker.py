@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from service.errors import ConfigError, in_lines
-from service.guard.tables import Tables
+from service.guard.budgets.tables import Tables
 from service.metrics.cells import Cells
 from service.processes.board import Board, Phase
 from service.processes.channel import Channel

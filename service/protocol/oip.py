@@ -17,7 +17,7 @@ from models.errors import InvalidInput, Problem
 from models.signature import Signature
 from models.tensor import DTYPES, Array, TensorSpec
 from service.errors import BadRequest
-from service.guard.content import DEFAULT, Content
+from service.guard.input.content import DEFAULT, Content
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array

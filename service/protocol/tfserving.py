@@ -23,7 +23,7 @@ from models.nearest import nearest
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
 from service.errors import BadRequest
-from service.guard.content import DEFAULT, Content
+from service.guard.input.content import DEFAULT, Content
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.tfserving_answer import COLUMN, ROW, SIGNATURE, encode, metadata, status

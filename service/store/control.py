@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import ConfigError, StoreUnavailable
-from service.guard.key import Key
+from service.guard.credentials.key import Key
 from service.store import audit, keys, spent, wishes
 from service.store.audit import Entry
 from service.store.connection import DAMAGED, code, connect, opened, told, trouble

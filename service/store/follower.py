@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from models import ModelError, UnknownModel
 from service.engine import Engine
 from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
-from service.guard.keyring import Keyring
+from service.guard.credentials.keyring import Keyring
 from service.processes.board import Line, Phase
 from service.processes.place import Place
 from service.store import Asked, ControlStore, Entry, Snapshot, Trail, Wanted, Wish, prepare
@@ -41,7 +41,7 @@ from service.store.reconcile import (
 from service.store.watch import Watch
 
 if TYPE_CHECKING:
-    from service.guard.tokens import Tokens
+    from service.guard.credentials.tokens import Tokens
 
 log = logging.getLogger("tureen.follower")
 

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from dataclasses import asdict, replace
 
-from service.guard.key import Key
+from service.guard.credentials.key import Key
 from service.guard.principal import Budget, Scope
 
 

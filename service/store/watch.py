@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from service.errors import ConfigError, StoreUnavailable
-from service.guard.keyring import Keyring
+from service.guard.credentials.keyring import Keyring
 from service.store.control import ControlStore, prepare
 
 if TYPE_CHECKING:
-    from service.guard.tokens import Tokens
+    from service.guard.credentials.tokens import Tokens
 
 log = logging.getLogger("tureen.watch")
 

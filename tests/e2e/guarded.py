@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from service.guard.key import Key, digest, mint
+from service.guard.credentials.key import Key, digest, mint
 from service.guard.principal import UNBOUNDED, Budget, Scope
 from service.store import ControlStore, Entry, prepare
 from tests.e2e.served import Server, serving

@@ -11,7 +11,7 @@ import httptools
 
 from service.connections.hypercorn_http2 import check_headers
 from service.errors import ServiceError
-from service.guard.framing import Framing
+from service.guard.input.framing import Framing
 from tests.fuzz.target import Broken, Target
 
 #: Where an input's bytes are told apart into reads.

@@ -18,9 +18,9 @@ from typing import Final
 
 from service.errors import ConfigError, Unauthorized
 from service.guard.address import UNKNOWN, Trusted, caller, parsed, shown
-from service.guard.jwks import VerifyingKey, read_keys
+from service.guard.credentials.jwks import VerifyingKey, read_keys
+from service.guard.credentials.tokens import Tokens
 from service.guard.principal import Principal
-from service.guard.tokens import Tokens
 from service.sections import Auth
 from tests.fuzz.heads import NOW, headers_of
 from tests.fuzz.target import Broken, Target

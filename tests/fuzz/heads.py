@@ -8,9 +8,9 @@ from typing import Final
 
 from service.capture.captured import path_of
 from service.errors import Unauthorized
-from service.guard.credential import credential
-from service.guard.key import Key, digest, identified, mint
-from service.guard.keyring import Keyring
+from service.guard.credentials.credential import credential
+from service.guard.credentials.key import Key, digest, identified, mint
+from service.guard.credentials.keyring import Keyring
 from service.guard.origin import foreign
 from service.guard.principal import Principal, Scope
 from service.response import lines, request_id

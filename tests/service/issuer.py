@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from service.guard.jwks import ALGORITHMS, Algorithm
-from service.guard.tokens import Tokens
+from service.guard.credentials.jwks import ALGORITHMS, Algorithm
+from service.guard.credentials.tokens import Tokens
 from service.sections import Auth
 
 ISSUER, AUDIENCE, NOW = "https://id.example", "tureen", 1_800_000_000.0

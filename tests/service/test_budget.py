@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.guard.budget import (
+from service.guard.budgets.budget import (
     DAY_S,
     Allowance,
     Bound,

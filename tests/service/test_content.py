@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BadRequest, TensorTooLarge, TooManyRows
-from service.guard.content import Content, is_deeper
+from service.guard.input.content import Content, is_deeper
 
 TEXTS = st.text(st.sampled_from('[]{}",\\ab:'), max_size=8)
 SCALARS = st.none() | st.integers(-9, 9) | TEXTS

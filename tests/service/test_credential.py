@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Unauthorized
-from service.guard.credential import LONGEST, credential
+from service.guard.credentials.credential import LONGEST, credential
 
 KEY = b"tur_abcdefghij_" + b"x" * 43
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.guard.frames import Frames
+from service.guard.input.frames import Frames
 
 MOST = 1000
 

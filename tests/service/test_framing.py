@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.failures import failure
-from service.guard.framing import Framing
-from service.guard.request_head import authority
+from service.guard.input.framing import Framing
+from service.guard.input.request_head import authority
 from tests.e2e.smuggling import REFUSED, TAKEN, Case
 
 MOST_BYTES, MOST_LINES = 16 * 1024, 100

@@ -11,7 +11,7 @@ from quart.testing import WebsocketResponseError
 
 from service import Config, create_app, needs
 from service.context import service_of
-from service.guard.key import Key, digest, mint
+from service.guard.credentials.key import Key, digest, mint
 from service.guard.principal import Scope
 from service.hooks import request_hooks
 from service.processes.place import Place

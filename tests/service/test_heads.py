@@ -6,10 +6,10 @@ import pytest
 
 from service.config import Config
 from service.errors import Unauthorized
-from service.guard.budgets import open_budgets
+from service.guard.budgets.budgets import open_budgets
+from service.guard.credentials.key import Key, digest, mint
+from service.guard.credentials.keyring import Keyring
 from service.guard.gate import Gate
-from service.guard.key import Key, digest, mint
-from service.guard.keyring import Keyring
 from service.guard.principal import Scope
 from service.lane.heads import LONGEST, MOST, Head, Heads, judged
 from service.processes.place import Place

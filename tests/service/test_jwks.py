@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import ConfigError
-from service.guard.jwks import ALGORITHMS, LARGEST, Algorithm, read_keys
+from service.guard.credentials.jwks import ALGORITHMS, LARGEST, Algorithm, read_keys
 from tests.service.issuer import ASYMMETRIC, SECRET, jwk, pem, private_pem
 
 

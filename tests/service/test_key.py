@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.guard.key import ID_SLICE, LENGTH, digest, identified, mint, well_formed
+from service.guard.credentials.key import ID_SLICE, LENGTH, digest, identified, mint, well_formed
 
 KEY = re.compile(r"tur_[a-z2-7]{10}_[A-Za-z0-9]{43}")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Unauthorized
-from service.guard.key import LENGTH, Key, digest, mint
-from service.guard.keyring import Keyring
+from service.guard.credentials.key import LENGTH, Key, digest, mint
+from service.guard.credentials.keyring import Keyring
 from service.guard.principal import Budget, Scope
 
 NOW = 1_800_000_000.0

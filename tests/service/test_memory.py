@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import OverBudget
-from service.guard.budget import DAY_S, Bound
+from service.guard.budgets.budget import DAY_S, Bound
+from service.guard.budgets.memory import MemoryBudgets
+from service.guard.budgets.rules import Rules
+from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
-from service.guard.memory import MemoryBudgets
 from service.guard.principal import Principal, Scope
-from service.guard.rules import Rules
-from service.guard.tables import Tables
 from service.sections import Limits
 
 KEY = Principal("key:a", frozenset({Scope.INFER}))

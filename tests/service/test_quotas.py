@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.guard.budget import DAY_S, Bound
-from service.guard.quotas import Quotas, restore
-from service.guard.tables import Table, Tables
+from service.guard.budgets.budget import DAY_S, Bound
+from service.guard.budgets.quotas import Quotas, restore
+from service.guard.budgets.tables import Table, Tables
 from service.store import ControlStore, prepare
 
 DAY = 20_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from service.guard.budgets.memory import MemoryBudgets
+from service.guard.budgets.rules import Rules
+from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
-from service.guard.memory import MemoryBudgets
-from service.guard.rules import Rules
-from service.guard.tables import Tables
 from service.rate_limits import Store
 from service.sections import Limits
 

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConfigError, OverBudget
-from service.guard.budget import Allowance, Bound
+from service.guard.budgets.budget import Allowance, Bound
+from service.guard.budgets.memory import MemoryBudgets
+from service.guard.budgets.redis import RedisBudgets
+from service.guard.budgets.redis_link import password_of
+from service.guard.budgets.redis_script import key_of
+from service.guard.budgets.rules import Rules
+from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
-from service.guard.memory import MemoryBudgets
 from service.guard.principal import Principal, Scope
-from service.guard.redis import RedisBudgets, key_of, password_of
-from service.guard.rules import Rules
-from service.guard.tables import Tables
 from service.sections import Limits
 from tests.e2e.redis_server import RedisServer, redis_server
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from models.manifest import Limits as ModelLimits
-from service.guard.budget import Bound
+from service.guard.budgets.budget import Bound
+from service.guard.budgets.rules import KNOWN, Rules
 from service.guard.principal import Budget, Principal, Scope
-from service.guard.rules import KNOWN, Rules
 from service.sections import Limits
 
 KEY = Principal("key:a", frozenset({Scope.INFER}))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import StoreUnavailable
-from service.guard.key import Key, digest, mint
+from service.guard.credentials.key import Key, digest, mint
 from service.guard.principal import Budget, Scope
 from service.processes.state_directory import state_directory
 from service.store import ControlStore, Entry, KeyRefused, prepare

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.guard.budget import Bound
-from service.guard.tables import LOOK_S, WAYS, Tables
+from service.guard.budgets.budget import Bound
+from service.guard.budgets.tables import LOOK_S, WAYS, Tables
 
 
 def rate(name: str) -> Bound:
@@ -58,8 +58,8 @@ def test_what_a_process_that_is_gone_has_written_stays() -> None:
     os.set_inheritable(tables.fd, True)
     program = (
         "import os, sys\n"
-        "from service.guard.budget import Bound\n"
-        "from service.guard.tables import Tables\n"
+        "from service.guard.budgets.budget import Bound\n"
+        "from service.guard.budgets.tables import Tables\n"
         "table = Tables.attach(int(sys.argv[1])).table(1)\n"
         "bound = Bound('a', 'requests_per_s', 'requests', 10, 1.0)\n"
         "table.put_tat(table.entry(bound), 70.0)\n"

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Unauthorized
-from service.guard import tokens as module
-from service.guard.jwks import ALGORITHMS, Algorithm
+from service.guard.credentials import tokens as module
+from service.guard.credentials.jwks import ALGORITHMS, Algorithm
+from service.guard.credentials.tokens import Tokens
 from service.guard.principal import Scope
-from service.guard.tokens import Tokens
 from tests.service.issuer import NOW, SECRET, b64, claims, forged, jwk, pem, reader, signed
 
 HS = {"alg": "HS256"}

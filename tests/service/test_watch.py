@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from service.errors import Unauthorized
-from service.guard.key import Key, digest, mint
-from service.guard.keyring import Keyring
+from service.guard.credentials.key import Key, digest, mint
+from service.guard.credentials.keyring import Keyring
+from service.guard.credentials.tokens import Tokens
 from service.guard.principal import Scope
-from service.guard.tokens import Tokens
 from service.store import ControlStore, Entry, prepare
 from service.store.watch import Watch
 from tests.service.disorder import damaged, gone

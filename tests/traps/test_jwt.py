@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from service.errors import ConfigError, Unauthorized
-from service.guard.jwks import Algorithm
-from service.guard.tokens import Tokens
+from service.guard.credentials.jwks import Algorithm
+from service.guard.credentials.tokens import Tokens
 from service.sections import Auth
 from tests.service.issuer import ASYMMETRIC, NOW, SECRET, b64, claims, forged, jwk, pem, private, reader, signed
 
@@ -286,7 +286,7 @@ def test_what_is_nested_deep_or_no_object_is_refused(tokens: Tokens, content: by
 def test_a_token_over_8_kib_is_refused_before_it_is_read(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     long = signed(said=claims(padding="x" * 6200))
     assert len(long) > 8192
-    monkeypatch.setattr("service.guard.tokens.json_object", None)
+    monkeypatch.setattr("service.guard.credentials.tokens.json_object", None)
     assert "8 KiB" in refused(tokens, long)
 
 

@@ -15,7 +15,7 @@ from quart_rate_limiter import rate_exempt, rate_limit
 
 from service import create_app
 from service.config import Config
-from service.guard.tables import Tables
+from service.guard.budgets.tables import Tables
 from service.processes.board import Board
 from service.processes.place import Place
 from service.sections import Limits

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from service.errors import BadRequest, BodyTooLarge, HeadersTooLarge, ServiceError
-from service.guard.request_head import FIELD_LINE, NO_HTTP, NO_UPGRADE, REQUEST_LINE, long_head, many_lines, read_head
+from service.guard.input.request_head import FIELD_LINE, NO_HTTP, NO_UPGRADE, REQUEST_LINE, long_head, many_lines, read_head
 
 END: Final = b"\r\n\r\n"
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.errors import OverBudget
-from service.guard.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, refusal
+from service.guard.budgets.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, refusal
+from service.guard.budgets.quotas import Quotas
+from service.guard.budgets.rules import KNOWN, Rules
+from service.guard.budgets.tables import Entry, Table
 from service.guard.limited import Limited
 from service.guard.principal import Principal
-from service.guard.quotas import Quotas
-from service.guard.rules import KNOWN, Rules
-from service.guard.tables import Entry, Table
 
 
 class MemoryBudgets:

@@ -18,7 +18,7 @@ import os
 import struct
 from typing import Final, Generic, TypeVar
 
-from service.guard.budget import Bound
+from service.guard.budgets.budget import Bound
 from service.processes.memory import SharedMemory
 
 WAYS: Final = 8

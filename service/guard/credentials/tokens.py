@@ -21,8 +21,8 @@ import jwt
 
 from models.errors import Problem
 from service.errors import ConfigError, Unauthorized
-from service.guard.json_object import json_object
-from service.guard.jwks import VerifyingKey, read_keys
+from service.guard.credentials.json_object import json_object
+from service.guard.credentials.jwks import VerifyingKey, read_keys
 from service.guard.principal import Principal, Scope
 from service.sections import Auth
 

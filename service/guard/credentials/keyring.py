@@ -9,7 +9,7 @@ from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from service.errors import Unauthorized
-from service.guard.key import ID_SLICE, LENGTH, Key, digest, well_formed
+from service.guard.credentials.key import ID_SLICE, LENGTH, Key, digest, well_formed
 from service.guard.principal import Principal
 
 #: What an unknown key is compared with. Nothing that could be sent has it: it is no key's form.

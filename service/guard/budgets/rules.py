@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from models.manifest import Limits as ModelLimits
-from service.guard.budget import Bound, Unit
+from service.guard.budgets.budget import Bound, Unit
+from service.guard.budgets.tables import Entry
 from service.guard.principal import UNBOUNDED, Budget, Principal
-from service.guard.tables import Entry
 from service.sections import Limits
 
 #: How principals are called that only their address is known of.

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from service.errors import ConfigError
-from service.guard.json_object import json_object
+from service.guard.credentials.json_object import json_object
 
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from models.manifest import Limits as ModelLimits
 from service.config import Config
-from service.guard.budget import Allowance, Bound, allowance_headers, allowance_lines, tighter
+from service.guard.budgets.budget import Allowance, Bound, allowance_headers, allowance_lines, tighter
+from service.guard.budgets.memory import MemoryBudgets
+from service.guard.budgets.quotas import Quotas, restore
+from service.guard.budgets.rules import Rules
+from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
-from service.guard.memory import MemoryBudgets
 from service.guard.principal import Principal
-from service.guard.quotas import Quotas, restore
-from service.guard.rules import Rules
-from service.guard.tables import Tables
 from service.processes.place import Place
 from service.store import ControlStore
 
@@ -64,7 +64,9 @@ def open_budgets(
     memory = MemoryBudgets(rules, tables.table(place.slot), limited, quotas)
     if limits.redis_url is None:
         return memory
-    from service.guard.redis import RedisBudgets, password_of  # it takes a while to import, and most servers have no use for it
+    # They take a while to import, and most servers have no use for them.
+    from service.guard.budgets.redis import RedisBudgets
+    from service.guard.budgets.redis_link import password_of
 
     password = password_of(limits.redis_password_file)
     timeout_s = limits.redis_timeout_ms / 1000

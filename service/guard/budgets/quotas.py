@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from service.errors import StoreUnavailable
-from service.guard.budget import DAY_S, Bound
-from service.guard.rules import ADDRESS
-from service.guard.tables import Entry, Table, Tables
+from service.guard.budgets.budget import DAY_S, Bound
+from service.guard.budgets.rules import ADDRESS
+from service.guard.budgets.tables import Entry, Table, Tables
 from service.store import ControlStore
 
 log = logging.getLogger("tureen.budgets")

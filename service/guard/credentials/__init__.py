@@ -1,0 +1,1 @@
+"""Who comes: keys and tokens, and what they say of their bearers."""
