@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from models.errors import LoadError
@@ -92,6 +92,19 @@ class Limits(_Section):
     requests_burst: Positive | None = None
     rows_per_s: Rate | None = None
     rows_burst: Positive | None = None
+
+    @model_validator(mode="after")
+    def _bursts(self) -> Limits:
+        for burst, rate in bursts_without_a_rate(self):
+            raise ValueError(f"{rate} beside {burst}, which is how much of it may come at once")
+        return self
+
+
+def bursts_without_a_rate(limits: Iterable[tuple[str, object]]) -> list[tuple[str, str]]:
+    """The bursts among those keys that would bound nothing, each with the rate that has to stand beside it."""
+    given = {key for key, value in limits if value is not None}
+    pairs = [(key, f"{key.removesuffix('_burst')}_per_s") for key in sorted(given) if key.endswith("_burst")]
+    return [(burst, rate) for burst, rate in pairs if rate not in given]
 
 
 class Manifest(_Section):

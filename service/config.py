@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from models.errors import Problem
+from models.manifest import bursts_without_a_rate
 from models.nearest import nearest
 from models.repository import valid_name
 from service.bind import Bind
@@ -97,6 +98,14 @@ class Config(Section):
                 raise _Together("auth.jwt_keys", f"tokens are read only by whose and for whom they are; give [auth] {key} too")
             if auth.jwt_keys is None and getattr(auth, key) is not None:
                 raise _Together(f"auth.{key}", "it is for tokens, and nothing verifies them; give [auth] jwt_keys, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _rated(self) -> Config:
+        for burst, rate in bursts_without_a_rate(self.limits):
+            raise _Together(
+                f"limits.{burst}", f"it is how much of a rate may come at once; give [limits] {rate} too, or leave it out"
+            )
         return self
 
     @classmethod
@@ -225,8 +234,7 @@ def _wrong(detail: ErrorDetails, values: Mapping[str, _Given]) -> Problem:
     reason = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else ""
     location = [str(part) for part in detail["loc"]]
     if not location:
-        # Only the rule that looks at the whole configuration has no place in it, and it is about an address.
-        key = getattr(detail["ctx"]["error"], "key", "bind")
+        key = detail["ctx"]["error"].key  # only what keys say together has no place of its own
         return Problem(values[key].name if key in values else key, reason)
     key = location[0] if location[0] in values else ".".join(location[:2])
     given = values[key]

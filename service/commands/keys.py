@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from models.manifest import bursts_without_a_rate
 from models.repository import valid_name
 from service.commands.duration import seconds
 from service.commands.state import state_of, state_options, stop
@@ -71,9 +72,9 @@ def _budget_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for name, kind, text in reversed(
         (
             ("requests-per-s", rate, "Requests a second, on the whole."),
-            ("requests-burst", count, "Requests at once.  [default: a second's worth]"),
+            ("requests-burst", count, "Requests at once; the rate has to be given too.  [default: a second's worth]"),
             ("rows-per-s", rate, "Rows a second, on the whole."),
-            ("rows-burst", count, "Rows at once.  [default: a second's worth]"),
+            ("rows-burst", count, "Rows at once; the rate has to be given too.  [default: a second's worth]"),
             ("requests-per-day", count, "Requests a day of UTC."),
             ("rows-per-day", count, "Rows a day of UTC."),
         )
@@ -107,6 +108,10 @@ def create(
     **budget: Any,
 ) -> None:
     """Make a key called NAME, and print it: this once, it is not kept."""
+    for burst, rate in bursts_without_a_rate(budget.items()):
+        raise click.UsageError(
+            f"{_option(burst)} is how much of a rate may come at once; give {_option(rate)} too, or leave it out"
+        )
     now = time.time()
     number, shown = mint()
     made = Key(
@@ -238,6 +243,10 @@ def _entry(action: str, identity: str, now: float, detail: dict[str, object]) ->
 def _rights(key: Key) -> dict[str, object]:
     told = described(key, key.created)
     return {name: told[name] for name in ("name", "scopes", "models", "budget", "expires")}
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter}".replace("_", "-")
 
 
 def _extent(key: Key, now: float) -> str:

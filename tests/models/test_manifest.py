@@ -95,6 +95,11 @@ def test_every_key_can_be_set() -> None:
         ("[versions.labels]\nstable = 0", "versions.labels.stable: expected a number of at least 1, got 0"),
         ("[versions.labels]\nstable = '3'", "versions.labels.stable: expected a whole number, got '3'"),
         ("batching = 3", "batching: expected a section of keys, got 3"),
+        (
+            "[limits]\nrequests_per_s = 1\nrows_burst = 9",
+            "limits: expected rows_per_s beside rows_burst, which is how much of it may come at once, "
+            "got {'requests_per_s': 1, 'rows_burst': 9}",
+        ),
     ],
 )
 def test_a_refusal_names_model_file_key_what_was_expected_and_what_came(text: str, problem: str) -> None:
@@ -152,6 +157,12 @@ def test_an_override_replaces_single_keys_of_what_the_file_says() -> None:
     manifest = Manifest.from_json_overrides('{"batching": {"max_rows": 7}, "warmup": {"calls": 1}}', model="m", base=base)
     assert manifest.batching == base.batching.model_copy(update={"max_rows": 7})
     assert (manifest.warmup.calls, manifest.versions, manifest.cache) == (1, base.versions, base.cache)
+
+
+def test_an_override_may_give_a_burst_to_the_rate_of_the_file() -> None:
+    base = Manifest.parse("[limits]\nrows_per_s = 8.0", model="m")
+    manifest = Manifest.from_json_overrides('{"limits": {"rows_burst": 80}}', model="m", base=base)
+    assert (manifest.limits.rows_per_s, manifest.limits.rows_burst) == (8.0, 80)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,8 @@ def test_a_key_is_rotated_and_revoked_by_its_id_or_by_itself(state: Path) -> Non
         (["create", "ci", "--model", "../m"], 2, "a model's name"),
         (["create", "ci", "--expires", "soon"], 2, "as in 90d"),
         (["create", "ci", "--requests-per-s", "0"], 2, "x>0"),
+        (["create", "ci", "--requests-burst", "7"], 2, "give --requests-per-s too"),
+        (["create", "ci", "--requests-per-s", "7", "--rows-burst", "7"], 2, "give --rows-per-s too"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(state: Path, arguments: list[str], code: int, sentence: str) -> None:

@@ -225,6 +225,13 @@ def test_an_address_that_others_reach_is_refused_unless_insecure_is_given() -> N
         ({"AUTH__JWT_KEYS": "k", "AUTH__JWT_AUDIENCE": "a"}, "AUTH__JWT_KEYS", "give [auth] jwt_issuer too"),
         ({"AUTH__JWT_KEYS": "k", "AUTH__JWT_ISSUER": "i"}, "AUTH__JWT_KEYS", "give [auth] jwt_audience too"),
         ({"AUTH__JWT_ISSUER": "i"}, "AUTH__JWT_ISSUER", "give [auth] jwt_keys, or leave it out"),
+        ({"LIMITS__REQUESTS_BURST": "9"}, "LIMITS__REQUESTS_BURST", "give [limits] requests_per_s too, or leave it out"),
+        ({"LIMITS__ROWS_BURST": "9"}, "LIMITS__ROWS_BURST", "give [limits] rows_per_s too, or leave it out"),
+        (
+            {"LIMITS__ADDRESS_REQUESTS_BURST": "9", "LIMITS__REQUESTS_PER_S": "9"},
+            "LIMITS__ADDRESS_REQUESTS_BURST",
+            "give [limits] address_requests_per_s too, or leave it out",
+        ),
     ],
 )
 def test_keys_that_need_another_are_refused_without_it(environ: Mapping[str, str], named: str, message: str) -> None:
