@@ -15,13 +15,10 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from service.connections.clock import ReadingClock
 from service.connections.hypercorn_stream import CLOCK, Over, Refused
 from service.connections.hypercorn_watch import Watch, Watches, has_begun
+from service.connections.lingering import LINGER_BYTES, LINGER_S, linger
 from service.connections.unread import Unread
 from service.context import Service
 
-#: How long a connection is kept that was refused (seconds).
-REFUSED_S = 0.5
-#: What it may send meanwhile (bytes); past it nothing is read, for dropping a flood costs what reading it does.
-DROPPED = 256 * 1024
 #: What is sent goes out at once from this size on, and its sender waits until the client has read enough (bytes).
 SEND = 64 * 1024
 
@@ -112,8 +109,8 @@ class Connection(TCPServer):
                 await self._received(data)
                 if self.parted:
                     self.dropped += len(data)
-                    if self.dropped > DROPPED:
-                        await asyncio.sleep(REFUSED_S)
+                    if self.dropped > LINGER_BYTES:
+                        await asyncio.sleep(LINGER_S)
                         break
             await self.protocol.handle(Closed())
         finally:
@@ -139,13 +136,9 @@ class Connection(TCPServer):
         """Nothing more can be read."""
 
     def _part(self) -> None:
-        """Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal."""
         self.parted = True
         self._flush_soon()
-        transport = self.writer.transport
-        if transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
-        self.loop.call_later(REFUSED_S, transport.close)
+        linger(self.writer.transport, self.writer.transport.close)
         self.unsent.watch()
 
     def _left_unread(self) -> None:

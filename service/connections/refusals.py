@@ -9,6 +9,7 @@ from collections import deque
 from typing import Final
 
 from service.account import Account, Plain
+from service.connections.lingering import LINGER_S
 from service.errors import ServiceError, TooManyConnections, TooManyFromAddress
 from service.guard.limited import Limited
 from service.response import STATUS_LINES, code_of, failed, request_id
@@ -16,9 +17,7 @@ from service.sections import Limits
 
 log = logging.getLogger("tureen.acceptor")
 
-#: A refused connection is kept this long (seconds), and so many of them: closed at once, what its client still
-#: sends would be answered by a reset, which may overtake the refusal.
-LINGER_S: Final = 0.5
+#: So many refused connections are kept at once.
 LINGERING: Final = 256
 #: How often the log is told (seconds).
 TELL_S: Final = 10.0

@@ -17,17 +17,13 @@ from service.account import Plain
 from service.connections.clock import ReadingClock
 from service.connections.deadlines import End, late, of_body, of_head, step
 from service.connections.departures import Departures
+from service.connections.lingering import LINGER_BYTES, linger
 from service.connections.unread import Unread
 from service.context import Service
 from service.errors import BadRequest, ServiceError
 from service.guard.input.framing import Framing
 from service.guard.input.request_head import NO_HTTP
 from service.response import STATUS_LINES, Header, code_of, failed, lines, request_id
-
-#: How long a connection is kept that was refused (seconds).
-REFUSED_S = 0.5
-#: What it may send meanwhile (bytes); past it nothing is read, for dropping a flood costs what reading it does.
-DROPPED = 256 * 1024
 
 
 class Flow(FlowControl):
@@ -88,7 +84,7 @@ class Connection(HttpToolsProtocol):
         """Reads what came."""
         if self.refused:
             self.dropped += len(data)
-            if self.dropped > DROPPED and not self.transport.is_closing():
+            if self.dropped > LINGER_BYTES and not self.transport.is_closing():
                 self.transport.pause_reading()
             return
         self.moved = False
@@ -198,10 +194,7 @@ class Connection(HttpToolsProtocol):
             return
         head = (STATUS_LINES[response.status], own_lines(self.server_state.default_headers), response.lines)
         self.transport.write(b"".join((*head, b"connection: close\r\n\r\n", response.body)))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        # Closed at once, what the client is still sending would be answered by a reset, which may overtake the refusal.
-        self.loop.call_later(REFUSED_S, self.end)
+        linger(self.transport, self.end)
 
     def end(self) -> None:
         """Closes the connection as soon as its client has read what there is for it."""

@@ -14,7 +14,7 @@ import pytest
 from service.app import create_app
 from service.config import Config
 from service.connections.acceptor import Counted, Loop
-from service.connections.refusals import LINGER_S
+from service.connections.lingering import LINGER_S
 from service.context import Service, service_of
 from service.processes.board import Board, Phase
 from service.processes.place import Place
