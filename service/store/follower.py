@@ -1,4 +1,4 @@
-"""Brings about in one worker what the control store says is wanted, and tells on the board how far it is.
+"""One worker's part in what is wanted of all: it follows what the control store says, and writes there what it is asked for.
 
 A wish is written first and followed by every worker, also by the one that wrote it; who asked is answered when all have. Where
 there is no store, a worker that is alone loads and unloads by itself, and one of several refuses: the others would not know.
@@ -11,33 +11,20 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from models import ModelError, UnknownModel
+from models import ModelError
 from service.engine import Engine
-from service.errors import ConfigError, Draining, NotFollowed, StoreUnavailable
+from service.errors import Draining, NotFollowed, StoreUnavailable
 from service.guard.credentials.keyring import Keyring
 from service.processes.board import Line, Phase
 from service.processes.place import Place
-from service.store import Asked, ControlStore, Entry, Snapshot, Trail, Wanted, Wish, prepare
-from service.store.reconcile import (
-    Failure,
-    Fate,
-    Standing,
-    State,
-    Told,
-    baseline,
-    fate,
-    problem,
-    reasons,
-    sentence,
-    serving,
-    standing,
-    steps,
-)
+from service.store import Asked, ControlStore, Entry, Trail, Wanted, Wish
+from service.store.reconcile import Fate, Standing, State, Told, fate, problem, reasons, sentence, serving, standing
+from service.store.reconciler import Reconciler
 from service.store.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,17 +32,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tureen.follower")
 
-#: How often the store is looked at, and after a failure (seconds).
-LOOK_S: Final = 0.05
-TROUBLED_LOOK_S: Final = 0.5
 #: How often the line of the board says whether the worker is ready (seconds).
 TELL_S: Final = 0.1
 #: How long the others may take to follow, beyond twice what the worker that was asked took itself (seconds).
 PATIENCE_S: Final = 10.0
 #: How often the board is read while somebody waits for the others (seconds).
 WATCH_S: Final = 0.01
-
-_T = TypeVar("_T")
 
 
 class Follower:
@@ -79,11 +61,7 @@ class Follower:
         self._watch = Watch(self._store, keyring, tokens)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tureen-store")
         self.trail = Trail(self._store, self._threads)
-        self._following = asyncio.Lock()
-        self._seen: Snapshot | None = None
-        self._have: dict[str, int] = {}
-        self._failed: dict[int, tuple[Failure, Exception]] = {}
-        self._troubled = False
+        self._reconciler = Reconciler(engine, self.line, self._store, self._threads)
         self._changes: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._teller: asyncio.TimerHandle | None = None
@@ -109,21 +87,17 @@ class Follower:
 
     async def start(self) -> None:
         """Loads all that is wanted; the worker serves then, and follows the store until ``close``."""
-        async with self._following:
-            snapshot = await self._first_look()
-            base = baseline(snapshot.wishes if snapshot is not None else ())
-            await self._engine.start(base.overrides, base.unloaded)
-            self._have = dict(base.have)
+        await self._reconciler.begin()
         with contextlib.suppress(StoreUnavailable):  # the follower tries again
-            await self.follow()
+            await self._reconciler.follow()
         if self.line.phase is Phase.STARTING:
             self.line.phase = Phase.SERVING
         # Who changes something from now on waits for this worker; who did just before it served is followed here.
         with contextlib.suppress(StoreUnavailable):
-            await self.follow()
+            await self._reconciler.follow()
         self.tell()
         if self._store is not None:
-            self._task = asyncio.get_running_loop().create_task(self._keep_following())
+            self._task = asyncio.get_running_loop().create_task(self._reconciler.keep_following())
 
     async def close(self) -> None:
         """Follows no more."""
@@ -142,13 +116,11 @@ class Follower:
 
     def tell(self) -> None:
         """Writes on the board whether the worker is ready, and why not."""
-        line, unready = self.line, self._engine.unready
-        if self._engine.draining and line.phase is Phase.SERVING:
-            line.phase = Phase.DRAINING
-        text = Told(unready, tuple(failure for failure, _ in self._failed.values())).text()
-        if text != line.text:
-            line.text = text
-        line.ready = not unready
+        self._reconciler.tell()
+
+    def _tell_on(self) -> None:
+        self.tell()
+        self._teller = asyncio.get_running_loop().call_later(TELL_S, self._tell_on)
 
     # -- what is asked of the worker -----------------------------------------------------------------------------------------
 
@@ -178,7 +150,7 @@ class Follower:
 
     def behind(self, model: str) -> list[Standing]:
         """The workers that do not serve a model as this one does."""
-        wish = Wish(self._have.get(model, 0), model, Wanted.LOADED)
+        wish = Wish(self._reconciler.stands_at(model), model, Wanted.LOADED)
         found: list[Standing] = []
         for line in serving(self._place.board):
             failures = Told.parse(line.text).failures
@@ -226,24 +198,25 @@ class Follower:
         action = "load" if wanted is Wanted.LOADED else "unload"
         detail = {} if config is None else {"config": config}
         entry = Entry(asked.actor, action, model, "asked", detail, source=asked.source, request_id=asked.request_id)
-        wish = await self._threaded(lambda: store.wish(model, wanted, config, entry))
+        loop = asyncio.get_running_loop()
+        wish = await loop.run_in_executor(self._threads, store.wish, model, wanted, config, entry)
         begun = time.monotonic()
         with contextlib.suppress(StoreUnavailable):
-            await self.follow()
-        now = time.monotonic()
-        _, own = self._failed.get(wish.generation, (None, None))
+            await self._reconciler.follow()
+        now, own = time.monotonic(), self._reconciler.failure(wish)
         standings = await self._all_have_followed(wish, now + self._patience_s + 2 * (now - begun))
         decided = fate(standings)
         others = [its for its in standings if its.state is not State.DONE]
         outcome = {Fate.SETTLED: "done", Fate.WITHDRAWN: "failed", Fate.PARTLY: "not followed"}[decided]
         entry = replace(entry, outcome=outcome, at=time.time(), detail=reasons(others))
         try:
-            await self._threaded(lambda: (store.withdraw if decided is Fate.WITHDRAWN else store.settle)(wish, entry))
+            end = store.withdraw if decided is Fate.WITHDRAWN else store.settle
+            await loop.run_in_executor(self._threads, end, wish, entry)
         except StoreUnavailable as error:  # the wish itself is kept: a worker that starts tries it as these have
             log.warning("the %s of model %r is %s, and the control store was not told: %s", action, model, outcome, error)
         if decided is Fate.SETTLED:
             return
-        if decided is Fate.WITHDRAWN and own is not None:
+        if own is not None and decided is Fate.WITHDRAWN:
             raise own
         raise NotFollowed(sentence(action, model, decided, others), *map(problem, others))
 
@@ -254,96 +227,3 @@ class Follower:
             if all(its.state is not State.BEHIND for its in standings) or time.monotonic() > until:
                 return standings
             await asyncio.sleep(WATCH_S)
-
-    # -- following the store -------------------------------------------------------------------------------------------------
-
-    async def follow(self) -> None:
-        """Brings about what is wanted now. Raises StoreUnavailable; what will not load is told on the board."""
-        store = self._store
-        if store is None:
-            return
-        async with self._following:
-            known = self._seen.version if self._seen is not None else None
-            try:
-                snapshot = await self._threaded(lambda: store.look(known))
-            except StoreUnavailable as error:
-                self._trouble(error)
-                raise
-            self._no_trouble()
-            if snapshot is None:
-                return
-            while due := steps(snapshot.wishes, self._have, self._failed.keys()):
-                for step in due:
-                    await self._take(step)
-            there = {wish.generation: wish for wish in snapshot.wishes}
-            self._failed = {
-                number: (replace(failure, settled=there[number].settled), error)
-                for number, (failure, error) in self._failed.items()
-                if number in there
-            }
-            self.tell()
-            self.line.followed = snapshot.generation
-            self._seen = snapshot
-
-    async def _keep_following(self) -> None:
-        while True:
-            await asyncio.sleep(TROUBLED_LOOK_S if self._troubled else LOOK_S)
-            try:
-                await self.follow()
-            except StoreUnavailable:
-                continue
-            except Exception:
-                log.exception("a defect in following the control store; it is tried again")
-                await asyncio.sleep(TROUBLED_LOOK_S)
-
-    async def _take(self, step: Wish) -> None:
-        back = step.generation < self._have.get(step.model, 0)
-        try:
-            if step.wanted is Wanted.LOADED:
-                await self._engine.load(step.model, step.config)
-            else:
-                with contextlib.suppress(UnknownModel):  # then there is nothing to unload
-                    await self._engine.unload(step.model)
-        except Exception as error:
-            if not isinstance(error, ModelError):
-                log.exception("model %r could not be %s", step.model, step.wanted)
-            if not back:
-                reason = str(error) if isinstance(error, ModelError) else "the worker failed; its log has the reason"
-                self._failed[step.generation] = (Failure(step.generation, step.model, reason), error)
-                return
-            log.warning("model %r stays as it is, although that is not wanted any more: %s", step.model, error)
-        self._have[step.model] = step.generation
-        self._failed = {
-            number: told for number, told in self._failed.items() if told[0].model != step.model or number > step.generation
-        }
-        if not step.generation:
-            del self._have[step.model]
-
-    async def _first_look(self) -> Snapshot | None:
-        store, state = self._store, self._place.state
-        if store is None or state is None:
-            return None
-        try:
-            await self._threaded(lambda: prepare(state))
-            return await self._threaded(store.look)
-        except (ConfigError, StoreUnavailable) as error:
-            # A worker that is replaced while the store is out of order serves what it can: better than not to serve.
-            self._trouble(error)
-            return None
-
-    def _trouble(self, error: Exception) -> None:
-        if not self._troubled:
-            self._troubled = True
-            log.warning("%s; models are served as they are, and it is tried again", error, exc_info=error.__cause__)
-
-    def _no_trouble(self) -> None:
-        if self._troubled:
-            self._troubled = False
-            log.info("the control store can be used again")
-
-    def _tell_on(self) -> None:
-        self.tell()
-        self._teller = asyncio.get_running_loop().call_later(TELL_S, self._tell_on)
-
-    async def _threaded(self, step: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, step)

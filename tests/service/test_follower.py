@@ -1,91 +1,22 @@
-"""Two workers in one process, each with its own engine, on one board and one store."""
+"""What one worker is asked for, and what becomes of it in all; and whether they are ready."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import shutil
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from quart import Quart
 
 from service.app import create_app
 from service.config import Config
-from service.context import service_of
-from service.processes.board import Board, Phase
-from service.processes.place import Place
-from service.store import Asked, ControlStore, Wanted, prepare
-from service.store import connection as connections
+from service.processes.board import Phase
+from service.store import Asked, ControlStore, Wanted
 from service.store.follower import Follower
-from tests.service.disorder import damaged, gone, locked
-
-TIMES = """
-from models import PythonModel, TensorSpec
-class Times(PythonModel):
-    inputs = [TensorSpec("x", "FP64", [-1])]
-    outputs = [TensorSpec("y", "FP64", [-1])]
-    def infer(self, inputs): return {"y": inputs["x"] * FACTOR}
-"""
-BROKEN = "raise ValueError('the model is out of salt')"
-PATIENCE_S = 10.0
-LOAD, UNLOAD = "/v2/repository/models/m/load", "/v2/repository/models/m/unload"
-
-
-class Kitchen:
-    """A repository with the model `m`, a state directory, a board, and the workers that stand on it."""
-
-    def __init__(self, root: Path, slots: int = 2, *, stored: bool = True) -> None:
-        self.repository, self.slots = root / "repository", slots
-        self.state = root / "state" if stored else None
-        (root / "state").mkdir()
-        self.board = Board.create(slots + 1)
-        self.put(1, TIMES.replace("FACTOR", "1"))
-
-    def put(self, version: int, text: str, repository: Path | None = None) -> None:
-        path = (repository or self.repository) / "m" / str(version) / "model.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    @property
-    def database(self) -> Path:
-        assert self.state is not None
-        return self.state / "control.db"
-
-    @asynccontextmanager
-    async def worker(self, slot: int, repository: Path | None = None) -> AsyncIterator[Worker]:
-        """One more worker, once it serves."""
-        app = create_app(Config(repository=repository or self.repository, workers=self.slots), Place(slot, self.board, self.state))
-        async with app.test_app():
-            loading = service_of(app).loading
-            assert loading is not None
-            await loading
-            yield Worker(app)
-        self.board[slot].phase = Phase.GONE
-
-
-class Worker:
-    """One of them, asked as by HTTP."""
-
-    def __init__(self, app: Quart) -> None:
-        self.app = app
-        self.service = service_of(app)
-
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        data = b"" if body is None else json.dumps(body)
-        client = self.app.test_client()
-        response = await (client.get(path) if method == "GET" else client.post(path, data=data))
-        return response.status_code, await response.get_json()
-
-    async def answer(self) -> object:
-        status, body = await self.ask("POST", "/v1/models/m:predict", {"instances": [3]})
-        return body["predictions"][0] if status == 200 else body["code"]
+from tests.service.disorder import locked
+from tests.service.workers import BROKEN, LOAD, TIMES, UNLOAD, Kitchen, Worker, answers, until
 
 
 @pytest.fixture
@@ -95,19 +26,8 @@ def kitchen(tmp_path: Path) -> Kitchen:
 
 @pytest.fixture
 async def pair(kitchen: Kitchen) -> AsyncIterator[tuple[Worker, Worker]]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(kitchen.worker(0)), await stack.enter_async_context(kitchen.worker(1))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    last = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < last
-        await asyncio.sleep(0.005)
-
-
-async def answers(*workers: Worker) -> list[object]:
-    return [await worker.answer() for worker in workers]
+    async with kitchen.pair() as two:
+        yield two
 
 
 async def test_what_one_worker_is_asked_for_all_have_done_when_it_answers(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
@@ -205,20 +125,6 @@ async def test_changes_asked_of_several_workers_at_once_end_alike(kitchen: Kitch
     assert first == (3.0 if snapshot.wishes[-1].wanted is Wanted.LOADED else "model_not_ready")
 
 
-async def test_a_worker_that_starts_has_what_is_wanted_before_it_serves(kitchen: Kitchen) -> None:
-    async with kitchen.worker(0) as one:
-        await one.ask("POST", LOAD, {"parameters": {"config": '{"batching": {"max_rows": 7}}'}})
-        async with kitchen.worker(1) as other:
-            assert (await other.ask("GET", "/v2/models/m/config"))[1]["max_batch_size"] == 7
-        await one.ask("POST", UNLOAD)
-        async with kitchen.worker(1) as other:
-            assert await other.answer() == "model_not_ready"
-            _, of_one = await one.ask("POST", "/v2/repository/index")
-            assert (await other.ask("POST", "/v2/repository/index"))[1] == of_one
-    async with kitchen.worker(0) as again:
-        assert await again.answer() == "model_not_ready"
-
-
 async def test_who_asks_and_leaves_has_its_change_brought_to_its_end(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
     one, other = pair
     with locked(kitchen.database):
@@ -249,67 +155,6 @@ async def test_without_a_store_one_of_several_workers_refuses(tmp_path: Path) ->
         assert (status, body["code"]) == (503, "store_unavailable")
         assert "no state directory" in body["error"]
         assert await one.answer() == 3.0
-
-
-# -- a store out of order ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cause", [locked, damaged, gone])
-async def test_while_the_store_is_out_of_order_models_serve_and_a_change_is_refused(
-    kitchen: Kitchen, pair: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch, cause: Callable[[Path], Any]
-) -> None:
-    monkeypatch.setattr(connections, "BUSY_S", 0.1)
-    one, other = pair
-    with cause(kitchen.database):
-        status, body = await one.ask("POST", UNLOAD)
-        assert (status, body["code"]) == (503, "store_unavailable")
-        assert str(kitchen.repository.parent) not in body["error"]
-        assert await answers(one, other) == [3.0, 3.0]
-        assert (await one.ask("GET", "/v2/health/ready"))[0] == 200
-    assert await one.ask("POST", UNLOAD) == (200, {})
-    assert await answers(one, other) == ["model_not_ready", "model_not_ready"]
-
-
-async def test_that_the_store_is_out_of_order_is_logged_once_and_its_recovery_too(
-    kitchen: Kitchen, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "tureen.follower")
-
-    def told() -> list[str]:
-        return [record.getMessage() for record in caplog.records if record.name == "tureen.follower"]
-
-    async with kitchen.worker(0):
-        with gone(kitchen.database):
-            await until(lambda: len(told()) == 1)
-            looked = time.monotonic()
-            await until(lambda: time.monotonic() > looked + 1.2)  # it has been looked at again, twice
-        await until(lambda: len(told()) == 2)
-    assert told()[0].startswith("the control store cannot be used")
-    assert told()[1] == "the control store can be used again"
-
-
-async def test_a_worker_that_starts_while_the_store_is_damaged_serves_and_follows_once_it_is_whole(kitchen: Kitchen) -> None:
-    async with kitchen.worker(0) as one:
-        await one.ask("POST", UNLOAD)
-    with damaged(kitchen.database):
-        async with kitchen.worker(0) as again:
-            assert await again.answer() == 3.0
-            assert (await again.ask("POST", LOAD))[1]["code"] == "store_unavailable"
-    async with kitchen.worker(0) as once_more:
-        assert await once_more.answer() == "model_not_ready"
-
-
-async def test_a_database_that_is_made_anew_wants_what_the_repository_has(kitchen: Kitchen, tmp_path: Path) -> None:
-    async with kitchen.worker(0) as one:
-        await one.ask("POST", UNLOAD)
-        (tmp_path / "new").mkdir()
-        prepare(tmp_path / "new")
-        for name in ("control.db", "control.db-wal", "control.db-shm"):
-            kitchen.database.with_name(name).unlink(missing_ok=True)
-        (tmp_path / "new" / "control.db").rename(kitchen.database)
-        await until(lambda: bool(one.service.engine.versions()))
-        assert await one.ask("POST", UNLOAD) == (200, {})
-        assert await one.answer() == "model_not_ready"
 
 
 # -- health ------------------------------------------------------------------------------------------------------------------
