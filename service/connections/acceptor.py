@@ -2,8 +2,7 @@
 
 The kernel gives a connection to whichever worker asks first, which is mostly the one that is already awake: left to it, six
 connections in a row all reach one of two workers. Here a worker that has more open connections than the least loaded one leaves
-the next to it for a moment. Hypercorn and uvicorn both take their connections from ``loop.create_server``, so a loop of our own
-is the one place where both are told how.
+the next to it for a moment.
 """
 
 from __future__ import annotations
@@ -12,18 +11,13 @@ import asyncio
 import errno
 import logging
 import socket
-import ssl
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
-
-import uvloop
+from typing import Final
 
 from service.connections.addresses import Addresses
 from service.connections.refusals import Refusals
 from service.connections.spread import IMPATIENCE_S, Turn, decide
-from service.context import Service
 from service.processes.board import Phase
 from service.processes.place import Place
 
@@ -31,8 +25,6 @@ log = logging.getLogger("tureen.acceptor")
 
 #: Connections taken in one turn of the loop, so that those that are open get their turn too.
 MOST: Final = 64
-#: What may wait in the kernel for a client to read on (bytes).
-UNSENT: Final = 256 * 1024
 #: How soon a worker that left a connection to another looks again (seconds).
 LOOK_S: Final = 0.001
 #: How long a process without free descriptors waits before it asks again (seconds).
@@ -41,7 +33,6 @@ PAUSE_S: Final = 0.1
 TELL_S: Final = 10.0
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class Counted(socket.socket):
@@ -71,7 +62,7 @@ class Acceptor(asyncio.AbstractServer):
 
     def __init__(
         self,
-        loop: uvloop.Loop,
+        loop: asyncio.AbstractEventLoop,
         listening: socket.socket,
         connect: Callable[[socket.socket], None],
         place: Place,
@@ -235,95 +226,3 @@ class Acceptor(asyncio.AbstractServer):
     def _gone(self) -> None:
         self.open -= 1
         self._line.connections -= 1
-
-
-class Loop(uvloop.Loop):
-    """A worker's loop: uvloop's, with servers that share their socket evenly with the other workers."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._refusals: list[Refusals] = []
-        self._addresses: Addresses | None = None
-
-    def close(self) -> None:
-        """Closes the loop, and the refused connections with it."""
-        for refusals in self._refusals:
-            refusals.close()
-        super().close()
-
-    async def create_server(  # type: ignore[override]  # host and port are not for us
-        self,
-        protocol_factory: _Factory,
-        host: Any = None,
-        port: Any = None,
-        *,
-        sock: socket.socket | None = None,
-        backlog: int = 100,
-        ssl: ssl.SSLContext | None = None,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-        start_serving: bool = True,
-        **other: Any,
-    ) -> asyncio.AbstractServer:
-        """A server of a socket that others listen on too; any other is uvloop's."""
-        tls: dict[str, Any] = {}
-        if ssl is not None:
-            tls = {"ssl": ssl, "ssl_handshake_timeout": ssl_handshake_timeout, "ssl_shutdown_timeout": ssl_shutdown_timeout}
-        if sock is None:
-            other |= tls | {"backlog": backlog, "start_serving": start_serving}
-            return await super().create_server(protocol_factory, host, port, **other)
-        sock.setblocking(False)
-        bound_unsent(sock)
-        sock.listen(backlog)
-
-        def connect(connection: socket.socket) -> None:
-            if tls:
-                task = self.create_task(self._handshake(self.connect_accepted_socket(protocol_factory, connection, **tls)))
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
-            else:
-                _drive(self.connect_accepted_socket(protocol_factory, connection))
-
-        limits = self._service.config.limits
-        if limits.address_connections is not None and self._addresses is None:
-            self._addresses = Addresses(limits.address_connections, limits.trusted_proxies)
-        refusals = Refusals(self, limits, self._service.inference.account, self._service.inference.limited)
-        self._refusals.append(refusals)
-        acceptor = Acceptor(
-            self, sock, connect, self._service.place, limits.connections, self._addresses, refusals, secure=bool(tls)
-        )
-        if start_serving:
-            await acceptor.start_serving()
-        return acceptor
-
-    async def _handshake(self, connecting: Coroutine[Any, Any, object]) -> None:
-        try:
-            await connecting
-        except OSError:
-            pass  # the client's fault, or it has left: its connection is closed
-        except Exception as error:
-            self.call_exception_handler({"message": "a TLS handshake failed", "exception": error})
-
-
-def bound_unsent(listening: socket.socket) -> None:
-    """Bounds what the kernel keeps for a client that does not read, in each connection that comes to the socket. By default it
-    takes several MiB, and such a client's next requests are answered into it. What is under way to one that reads has no bound."""
-    if sys.platform == "linux" and listening.family in (socket.AF_INET, socket.AF_INET6):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-
-
-def _drive(connecting: Coroutine[Any, Any, object]) -> None:
-    """Runs a coroutine that waits for one future; a task for each connection would cost more than all else here."""
-    future = connecting.send(None)
-
-    def proceed(_: object) -> None:
-        try:
-            connecting.send(None)
-        except StopIteration:
-            return
-        except OSError:
-            return  # the client has left
-        raise RuntimeError("a connection waits for more than its being made")
-
-    future.add_done_callback(proceed)

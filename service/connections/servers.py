@@ -1,8 +1,7 @@
 """The two servers that the app runs on. Nothing in the app knows which.
 
-Both run on one loop, take their connections the same way (``acceptor``), and stop in the same steps: answers close their
-connections, no more are taken, and what is in flight is finished for up to ``[drain] timeout_s``; what is left then is
-answered with 503.
+Both take their connections from one kind of loop (``loop``), and stop in the same steps: answers close their connections, no more
+are taken, and what is in flight is finished for up to ``[drain] timeout_s``; what is left then is answered with 503.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import contextlib
 import logging
 import math
 import socket
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Generator, Sequence
+from typing import Final, Protocol
 
 import hypercorn.asyncio
 import uvicorn
@@ -21,10 +20,10 @@ from hypercorn.asyncio.tcp_server import MAX_RECV
 from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
-from service.connections import acceptor, websockets
+from service.connections import websockets
 from service.connections.hypercorn_settings import hypercorn_settings
 from service.connections.uvicorn_unread import websocket_protocol
-from service.context import Service, service_of
+from service.context import service_of
 from service.lane.express_hypercorn import use_express_connections
 from service.lane.express_uvicorn import express_protocol
 
@@ -34,28 +33,6 @@ TELLING_S: Final = 1.0
 _CLOSE = (b"connection", b"close")
 # Hypercorn wants a limit; this one is longer than any model loads.
 _PATIENT_S: Final = 7 * 86400.0
-
-
-class Loop(acceptor.Loop):
-    """The loop of a worker: it knows what it accepts connections by."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(service)
-        self._doors: list[asyncio.AbstractServer] = []
-
-    async def create_server(  # type: ignore[override]  # as the one that it calls
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], host: Any = None, port: Any = None, **named: Any
-    ) -> asyncio.AbstractServer:
-        """As every loop's."""
-        server = await super().create_server(protocol_factory, host, port, **named)
-        self._doors.append(server)
-        return server
-
-    def refuse(self) -> None:
-        """Accepts who waits, and from then on nobody."""
-        for door in self._doors:
-            door.close()
-        self._doors.clear()
 
 
 class Server(Protocol):

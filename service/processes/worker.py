@@ -34,7 +34,8 @@ from service.processes.specification import Answer, Specification, Word, receive
 if TYPE_CHECKING:
     from quart import Quart
 
-    from service.connections.servers import Loop, Server
+    from service.connections.loop import Loop
+    from service.connections.servers import Server
     from service.context import Service
 
 #: How often a worker writes that its event loop turns (seconds).
@@ -181,7 +182,8 @@ def _serve(specification: Specification, channel: Channel, doors: Sequence[socke
     from models.errors import LoadError
     from service import logs
     from service.app import create_app
-    from service.connections.servers import Loop, server_of
+    from service.connections.loop import Loop
+    from service.connections.servers import server_of
     from service.context import service_of
 
     config = specification.config

@@ -63,7 +63,8 @@ class Running:
     def __init__(self, kind: str) -> None:
         # Imported here, as only these targets need all of the service.
         from service.app import create_app
-        from service.connections.servers import Loop, server_of
+        from service.connections.loop import Loop
+        from service.connections.servers import server_of
         from service.context import service_of
 
         folder = self.folder = Path(tempfile.mkdtemp(prefix="tureen-fuzz-"))

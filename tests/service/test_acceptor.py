@@ -13,8 +13,9 @@ import pytest
 
 from service.app import create_app
 from service.config import Config
-from service.connections.acceptor import Counted, Loop
+from service.connections.acceptor import Counted
 from service.connections.lingering import LINGER_S
+from service.connections.loop import Loop
 from service.context import Service, service_of
 from service.processes.board import Board, Phase
 from service.processes.place import Place
