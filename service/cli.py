@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
 from models.errors import LoadError
-from service.commands.audit import audit
-from service.commands.keys import keys
-from service.commands.models import models
-from service.commands.replay import replay
-from service.commands.status import status
 from service.errors import ConfigError, StoreUnavailable, in_lines
 
 if TYPE_CHECKING:
@@ -27,19 +23,29 @@ if TYPE_CHECKING:
 log = logging.getLogger("tureen.supervisor")
 
 CONFIG = Path("tureen.toml")
+#: Commands with a module of their own in ``service.commands``, each called as its module is.
+ELSEWHERE: Final = ("audit", "keys", "models", "replay", "status")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Imports a command of ``ELSEWHERE`` once it is asked for: `serve` needs none, and is to spawn its first worker at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name, in the order in which help shows them."""
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None where there is none."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(f"service.commands.{cmd_name}"), cmd_name)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tureen")
 def main() -> None:
     """Serves ONNX and LightGBM models over HTTP, batched."""
-
-
-main.add_command(keys)
-main.add_command(audit)
-main.add_command(models)
-main.add_command(replay)
-main.add_command(status)
 
 
 @main.command()
@@ -71,7 +77,6 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
     import asyncio
 
     from service import logs
-    from service.connections.hypercorn_settings import hypercorn_settings
     from service.exposed import exposed
     from service.processes.chronicle import Chronicle
     from service.processes.listening import doors
@@ -82,6 +87,8 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
     def resolve() -> Config:
         config = _resolved(options)
         if config.server == "hypercorn":
+            from service.connections.hypercorn_settings import hypercorn_settings
+
             hypercorn_settings()  # a mistake in them is told before anything is loaded
         return config
 
