@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -22,6 +19,7 @@ from service.commands.replay import replay
 from service.commands.standing import report, text
 from service.commands.status import status
 from service.config import Config
+from tests.service.listening import Answering, listening
 
 KEY = "tk_abc123"
 
@@ -31,35 +29,23 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-class Guarded(BaseHTTPRequestHandler):
-    """Answers each path as its server is told to, those that are refused by status; remembers what it was shown."""
+class Guarded(Answering):
+    """Answers those that are refused by status; remembers what it was shown."""
 
-    protocol_version = "HTTP/1.1"
-    answers: dict[str, tuple[int, object]]
     seen: list[str | None]
 
-    def do_GET(self) -> None:
+    def send_response(self, code: int, message: str | None = None) -> None:
         self.seen.append(self.headers["authorization"])
-        self.rfile.read(int(self.headers["content-length"] or 0))
-        code, content = self.answers.get(self.path, (404, {"error": "there is nothing"}))
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(code)
+        super().send_response(code, message)
         if code == 429:
             self.send_header("retry-after", "7")
         if code == 302:
             self.send_header("location", "/v2/elsewhere")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
 
 
 class Asked:
+    url: str
+
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, object]] = {
             "/v2": (200, {"name": "tureen", "version": "1"}),
@@ -70,11 +56,6 @@ class Asked:
             "/metrics": (200, b'tureen_requests_total{model="fraud",version="1",code="200"} 5\n'),
         }
         self.seen: list[str | None] = []
-        self.server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), type("Handler", (Guarded,), {"answers": self.answers, "seen": self.seen})
-        )
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def refuse(self, code: int, *paths: str, error: str = "not for you") -> None:
         for path in paths or tuple(self.answers):
@@ -84,12 +65,8 @@ class Asked:
 @pytest.fixture
 def asked() -> Iterator[Asked]:
     made = Asked()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with listening(Guarded, answers=made.answers, seen=made.seen) as made.url:
+        yield made
 
 
 @pytest.fixture

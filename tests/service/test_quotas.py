@@ -32,10 +32,15 @@ async def spend(table: Table, store: ControlStore, **units: int) -> None:
     quotas = Quotas(store, lambda: NOW)
     quotas.start(table)
     for who, number in units.items():
-        entry = table.entry(quota(who.replace("_", ":")))
-        table.add(entry, DAY, number)
-        quotas.spent(entry)
+        count(table, quotas, who.replace("_", ":"), number)
     await quotas.close()
+
+
+def count(table: Table, quotas: Quotas, who: str, number: int) -> None:
+    """What a worker does where somebody spends."""
+    entry = table.entry(quota(who))
+    table.add(entry, DAY, number)
+    quotas.spent(entry)
 
 
 def restored(store: ControlStore, who: str, now: float = NOW) -> int:
@@ -71,13 +76,7 @@ async def test_a_restarted_server_goes_on_counting(store: ControlStore) -> None:
 
 
 async def test_addresses_are_not_written_down(store: ControlStore) -> None:
-    table = Tables.create(1, 64).table(0)
-    quotas = Quotas(store, lambda: NOW)
-    quotas.start(table)
-    entry = table.entry(quota("address:192.0.2.1"))
-    table.add(entry, DAY, 1)
-    quotas.spent(entry)
-    await quotas.close()
+    await spend(Tables.create(1, 64).table(0), store, **{"address:192.0.2.1": 1})
     assert store.spent(DAY, 10) == {}
 
 
@@ -94,9 +93,7 @@ async def test_what_could_not_be_written_is_written_the_next_time(store: Control
     table = Tables.create(1, 64).table(0)
     quotas = Quotas(store, lambda: NOW)
     quotas.start(table)
-    entry = table.entry(quota("key:a"))
-    table.add(entry, DAY, 1)
-    quotas.spent(entry)
+    count(table, quotas, "key:a", 1)
     hidden = store.path.rename(store.path.with_suffix(".away"))
     await quotas.keep()
     hidden.rename(store.path)

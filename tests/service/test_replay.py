@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from click.testing import CliRunner, Result
 
 from service.capture.replay import Entry, Skipped, entries
 from service.commands.replay import replay as command
+from tests.service.listening import listening
 
 
 class Upside(BaseHTTPRequestHandler):
     """Answers a request with its body backwards, and with the status that its path ends in."""
 
-    protocol_version = "HTTP/1.1"
     seen: list[tuple[str, dict[str, str], bytes]]
 
     def do_POST(self) -> None:
@@ -32,19 +31,14 @@ class Upside(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing."""
-
 
 class Asked:
     """A server to ask, and what it was asked."""
 
+    url: str
+
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str], bytes]] = []
-        handler = type("Handler", (Upside,), {"seen": self.seen})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def replay(self, file: Path, *arguments: str) -> Result:
         return CliRunner().invoke(command, [str(file), "--url", self.url, *arguments])
@@ -53,12 +47,8 @@ class Asked:
 @pytest.fixture
 def asked() -> Iterator[Asked]:
     made = Asked()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with listening(Upside, seen=made.seen) as made.url:
+        yield made
 
 
 def line(number: int = 1, **changed: object) -> dict[str, Any]:

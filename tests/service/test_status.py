@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -18,6 +14,7 @@ from service.commands.client import Client, Unreachable
 from service.commands.exposition import Sample, quantile, samples
 from service.commands.look import Look, look
 from service.commands.standing import Counted, report, text
+from tests.service.listening import Answering, listening
 
 URL = "http://127.0.0.1:8000"
 SERVER = {"name": "tureen", "version": "0.1.0"}
@@ -146,42 +143,11 @@ def test_what_is_not_ready_is_told_worker_by_worker() -> None:
         "/v2/models/stats": (200, {"model_stats": []}),
         "/v2/models/digits/versions/1": (200, {"platform": "lightgbm"}),
     }
-    with listening(answers) as url, Client(url) as client:
+    with listening(Answering, answers=answers) as url, Client(url) as client:
         found = look(client)
     assert (found.ready, found.reason) == (False, "worker 1 (pid 42): the server drains")
     assert found.platforms == {("digits", "1"): "lightgbm"}
     assert found.samples is None
-
-
-@contextmanager
-def listening(answers: Mapping[str, tuple[int, object]]) -> Iterator[str]:
-    """A server of those answers, by path; 404 for any other."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, content = answers.get(self.path, (404, {"error": "there is nothing"}))
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_labels_keep_their_quotes_braces_and_newlines() -> None:
