@@ -17,6 +17,7 @@ import click
 from service.commands.duration import seconds
 from service.commands.state import state_of, state_options, stop
 from service.commands.table import table
+from service.commands.terminal import visible
 from service.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ WRONG = 1
 LOOK_S = 0.5
 AT_ONCE = 1000
 
+#: How much of a configuration's SHA-256 is shown: enough to see whether two are the same.
+DIGEST = 12
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _WITNESS = re.compile(r"(\d{1,15}):([0-9a-fA-F]{64})")
 
 
@@ -73,9 +78,9 @@ def text(lines: Iterable[Line], *, head: bool = True) -> list[str]:
     rows: list[Sequence[str]] = [("time", "actor", "action", "target", "outcome", "from", "request", "detail")] if head else []
     for line in lines:
         entry = line.entry
-        detail = ", ".join(f"{name}={json.dumps(value)}" for name, value in entry.detail.items())
+        detail = ", ".join(_detail(name, value) for name, value in entry.detail.items())
         row = (_time(entry.at), entry.actor, entry.action, entry.target, entry.outcome, entry.source, entry.request_id, detail)
-        rows.append([_printable(cell) or "-" for cell in row])
+        rows.append([visible(cell) or "-" for cell in row])
     return table(rows) if rows else []
 
 
@@ -162,9 +167,21 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _printable(cell: str) -> str:
-    """What callers chose cannot command a terminal."""
-    return cell if cell.isprintable() else "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in cell)
+def _detail(name: str, value: object) -> str:
+    if name == "config" and isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"{name}={value[:DIGEST]}…"
+    if name == "changed" and isinstance(value, dict) and all(isinstance(pair, list) and len(pair) == 2 for pair in value.values()):
+        return f"{name}: {', '.join(_change(key, *pair) for key, pair in value.items()) or 'nothing'}"
+    return f"{name}={json.dumps(value, ensure_ascii=False)}"  # quoted, so that what a caller wrote does not look like a field
+
+
+def _change(key: str, was: object, now: object) -> str:
+    """A key of the configuration; both values are the mark of what is not told where it is a path or an address."""
+    return key if was == now else f"{key} {_value(was)} -> {_value(now)}"
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else "unset" if value is None else json.dumps(value)
 
 
 def _readable(state: Path) -> Path:

@@ -13,6 +13,7 @@ from service.capture.replay import Report
 from service.capture.replay import replay as run
 from service.commands.client import DEFAULT_URL, REFUSALS, Client, Unreachable
 from service.commands.credential import VARIABLE, credential, key_file, shown
+from service.commands.terminal import visible
 
 
 @click.command()
@@ -76,7 +77,7 @@ def summary(report: Report) -> str:
     more = report.different + report.failed - len(report.shown)
     if more:
         lines.append(f"  and {more} more")
-    return "\n".join(map(_visible, lines))  # models and callers name things, and a terminal obeys control characters
+    return "\n".join(map(visible, lines))
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -121,7 +122,3 @@ def _header(given: str) -> tuple[str, str]:
     if name.strip().lower() in ("authorization", "x-api-key"):
         raise click.UsageError(f"a key on the command line is read by others; put it into {VARIABLE}, or into a --key-file")
     return name.strip().lower(), value.strip()
-
-
-def _visible(line: str) -> str:
-    return line if line.isprintable() else "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)

@@ -86,6 +86,29 @@ def test_what_a_caller_chose_cannot_command_a_terminal(state: Path) -> None:
     assert len(ask(state).output.splitlines()) == 5
 
 
+def test_what_changed_is_told_as_one_says_it(state: Path, tmp_path: Path) -> None:
+    before = Config(repository=tmp_path, log=Log(level="info"), store=Store(state_dir=state))
+    after = before.model_copy(update={"repository": state, "workers": 2, "auth": Auth(api_keys=True, jwt_keys=state)})
+    Chronicle(state).reloaded(before, after)
+    Chronicle(state).reloaded(before, before)
+    *_, changed, same = ask(state).output.splitlines()
+    assert changed.endswith(
+        f"config={digest(after)[:12]}…, changed: repository, workers 1 -> 2, auth.api_keys false -> true, auth.jwt_keys unset -> …"
+    )
+    assert same.endswith("changed: nothing")
+
+
+def test_a_configuration_too_long_for_the_audit_is_told_by_its_digest(state: Path) -> None:
+    keys = {f"limits.key{number}": [number, number + 1] for number in range(5000)}
+    ControlStore(state).append(Entry("user:a", "config reload", "-", "done", {"changed": keys}))
+    assert 'changed={"characters": ' in ask(state).output.splitlines()[-1]
+
+
+def test_letters_of_any_language_are_shown_and_a_word_in_quotes_is_no_field_of_its_own(state: Path) -> None:
+    ControlStore(state).append(Entry("key:a", "load", "m", "failed", {"why": 'größer …", left_out=9'}))
+    assert ask(state).output.splitlines()[-1].endswith('why="größer …\\", left_out=9"')
+
+
 def test_an_audit_that_is_whole_says_its_last_line_which_the_past_can_be_held_to(state: Path) -> None:
     whole = ask(state, "--verify")
     found = re.search(r"The last is (\S+);", whole.output)
