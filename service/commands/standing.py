@@ -6,44 +6,14 @@ With a look before, rates, latencies and batches are those of the time between t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from service.commands.counts import Counted, Key, by_version, counted
 from service.commands.exposition import Sample, quantile
-from service.commands.look import Json, Look
+from service.commands.look import Look
 from service.commands.table import table
 from service.metrics import families
-
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What one version has done up to a look: requests, those that failed, seconds and buckets of latency, rows and calls."""
-
-    requests: float = 0
-    errors: float = 0
-    timed: float = 0
-    seconds: float = 0
-    rows: float = 0
-    calls: float = 0
-    buckets: tuple[tuple[float, float], ...] = ()
-
-    def since(self, before: Counted) -> Counted:
-        """What came after ``before``; all of it where a counter went back, as when a worker was replaced."""
-        older = dict(before.buckets)
-        later = Counted(
-            self.requests - before.requests,
-            self.errors - before.errors,
-            self.timed - before.timed,
-            self.seconds - before.seconds,
-            self.rows - before.rows,
-            self.calls - before.calls,
-            tuple((bound, count - older.get(bound, 0)) for bound, count in self.buckets),
-        )
-        numbers = (later.requests, later.errors, later.timed, later.rows, later.calls, *(count for _, count in later.buckets))
-        return self if min(numbers) < 0 else later
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +66,17 @@ class Report:
 def report(url: str, now: Look, before: Look | None = None) -> Report:
     """What both looks say of the server."""
     seconds = None if before is None else max(now.at - before.at, 1e-9)
-    counted = _counted(now)
-    earlier = {} if before is None or (before.samples is None) != (now.samples is None) else _counted(before)
+    done = counted(now)
+    earlier = {} if before is None or (before.samples is None) != (now.samples is None) else counted(before)
     seen = now.samples or ()
-    queued, memory = _by_version(seen, families.QUEUED.exposed), _by_version(seen, families.MEMORY.exposed)
+    queued, memory = by_version(seen, families.QUEUED.exposed), by_version(seen, families.MEMORY.exposed)
     entries = {(str(entry.get("name", "")), str(entry.get("version", ""))): entry for entry in now.index}
     # What reached no version of a model, such as one that is not ready, is counted under none.
-    others = [key for key, total in counted.items() if key not in entries and key[0] and total.requests]
+    others = [key for key, total in done.items() if key not in entries and key[0] and total.requests]
     rows = []
     for key in sorted([*entries, *others], key=_by_name_and_number):
         entry = entries.get(key, {})
-        total = counted.get(key, Counted())
+        total = done.get(key, Counted())
         latest = total.since(earlier[key]) if key in earlier else total
         rows.append(
             Row(
@@ -228,73 +198,6 @@ def _mebibytes(row: Row) -> float | None:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else 1000 * seconds
-
-
-def _counted(seen: Look) -> dict[Key, Counted]:
-    if seen.samples is None:
-        return {(str(entry.get("name")), str(entry.get("version"))): _from_statistics(entry) for entry in seen.statistics}
-    return _from_metrics(seen.samples)
-
-
-def _from_statistics(entry: Json) -> Counted:
-    inference = entry.get("inference_stats", {})
-    success, fail = inference.get("success", {}), inference.get("fail", {})
-    done = float(success.get("count", 0))
-    return Counted(
-        requests=done + fail.get("count", 0),
-        errors=float(fail.get("count", 0)),
-        timed=done,
-        seconds=success.get("ns", 0) / 1e9,
-        rows=float(entry.get("inference_count", 0)),
-        calls=float(entry.get("execution_count", 0)),
-    )
-
-
-def _from_metrics(seen: Iterable[Sample]) -> dict[Key, Counted]:
-    seen = list(seen)
-    requests = _by_version(seen, families.REQUESTS.exposed)
-    errors = _by_version(seen, families.REQUESTS.exposed, lambda sample: not sample.labels.get("code", "").startswith("2"))
-    latency = families.DURATION.exposed
-    timed, seconds = _by_version(seen, f"{latency}_count"), _by_version(seen, f"{latency}_sum")
-    # Not the histogram of rows: that one counts a batch once for each of its requests.
-    rows, calls = _by_version(seen, families.ROWS_ANSWERED.exposed), _by_version(seen, families.BATCHES.exposed)
-    buckets = _buckets(seen)
-    return {
-        key: Counted(
-            requests.get(key, 0),
-            errors.get(key, 0),
-            timed.get(key, 0),
-            seconds.get(key, 0),
-            rows.get(key, 0),
-            calls.get(key, 0),
-            tuple(sorted(buckets.get(key, {}).items())),
-        )
-        for key in {*requests, *timed, *calls}
-    }
-
-
-def _by_version(seen: Iterable[Sample], name: str, wanted: Callable[[Sample], bool] = lambda _: True) -> dict[Key, float]:
-    """A name's values, added up by model and version over all its other labels."""
-    totals: dict[Key, float] = {}
-    for sample in seen:
-        if sample.name == name and wanted(sample) and not math.isnan(sample.value):
-            key = _key(sample)
-            totals[key] = totals.get(key, 0) + sample.value
-    return totals
-
-
-def _buckets(seen: Iterable[Sample]) -> dict[Key, dict[float, float]]:
-    found: dict[Key, dict[float, float]] = {}
-    for sample in seen:
-        if sample.name == f"{families.DURATION.exposed}_bucket":
-            bounds = found.setdefault(_key(sample), {})
-            bound = float(sample.labels.get("le", "inf"))
-            bounds[bound] = bounds.get(bound, 0) + sample.value
-    return found
-
-
-def _key(sample: Sample) -> Key:
-    return sample.labels.get("model", ""), sample.labels.get("version", "")
 
 
 def _connections(seen: Iterable[Sample]) -> int | None:

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.commands.client import Client, Unreachable
+from service.commands.counts import Counted
 from service.commands.exposition import Sample, quantile, samples
 from service.commands.look import Look, look
-from service.commands.standing import Counted, report, text
+from service.commands.standing import report, text
 from tests.service.listening import Answering, listening
 
 URL = "http://127.0.0.1:8000"
