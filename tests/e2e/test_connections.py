@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import SERVERS, Servers
 from tests.e2e.kitchen import Gate
+from tests.e2e.limited import limits_env
 from tests.e2e.patience import until
 from tests.e2e.served import Server
 from tests.e2e.wire import Wire, chunked, post, wire
@@ -25,7 +26,7 @@ ANSWER = {"predictions": [[9.5, -0.5]]}
 @pytest.fixture(scope="module")
 def narrow(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers that take bodies of at most LIMIT bytes, inflated twice that."""
-    env = {"TUREEN_LIMITS__BODY_BYTES": str(LIMIT), "TUREEN_LIMITS__INFLATED_BYTES": str(2 * LIMIT)}
+    env = limits_env({"body_bytes": LIMIT, "inflated_bytes": 2 * LIMIT})
     with ExitStack() as stack:
         yield Servers(kitchen, tmp_path_factory.mktemp("narrow"), stack, env)
 

@@ -25,6 +25,7 @@ from hyperframe.frame import (
 
 from tests.e2e.http2 import Headers, block, connected, exchange, outcome, serving_tls
 from tests.e2e.kitchen import affine
+from tests.e2e.limited import refusals
 from tests.e2e.patience import until
 from tests.e2e.served import Server
 
@@ -271,8 +272,7 @@ def test_longer_headers_than_may_be_are_told_so(server: Server) -> None:
 def count_secure(server: Server, limit: str) -> float:
     """How often a limit has refused something, asked over HTTP/2."""
     ((_, text),) = exchange(server, (asked(path="/metrics"), b""))
-    values = [line.split()[1] for line in text.decode().splitlines() if line.startswith(f'tureen_limited_total{{limit="{limit}"}}')]
-    return float(values[0]) if values else 0.0
+    return refusals(text, limit)
 
 
 def test_streams_that_are_opened_and_reset_without_end_end_the_connection(server: Server) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -15,31 +14,28 @@ import pytest
 
 from tests.e2e.http2 import serving_tls
 from tests.e2e.http2_client import Client, http2
+from tests.e2e.limited import limits_env, refusals
 from tests.e2e.patience import PATIENCE_S, until
-from tests.e2e.served import HERE, Server
+from tests.e2e.served import Server
 
 MIB = 1024 * 1024
 PATH = "/v1/models/affine:predict"
 BODY = json.dumps({"instances": [[1, 2, 3, 4]]}).encode()
 LIMITS = {
-    "body_timeout_s": "0.4",
-    "body_bytes_per_s": "100000",
-    "body_chunks": "50",
-    "write_timeout_s": "0.5",
-    "header_timeout_s": "0.4",
-    "idle_timeout_s": "2",
-}
-ENV = {
-    "PYTHONPATH": str(HERE),
-    "TUREEN_APP": "slow_app:extend",
-    **{f"TUREEN_LIMITS__{key.upper()}": value for key, value in LIMITS.items()},
+    "header_timeout_s": 0.4,
+    "body_timeout_s": 0.4,
+    "body_bytes_per_s": 100_000,
+    "body_chunks": 50,
+    "write_timeout_s": 0.5,
+    "idle_timeout_s": 2,
 }
 CALM = int(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
 
 
 @pytest.fixture(scope="module")
 def server(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving_tls(kitchen, tmp_path_factory.mktemp("tls"), env=ENV) as made:
+    env = {"TUREEN_APP": "slow_app:extend", **limits_env(LIMITS)}
+    with serving_tls(kitchen, tmp_path_factory.mktemp("tls"), env=env) as made:
         yield made
 
 
@@ -52,8 +48,7 @@ def get(server: Server, path: str) -> bytes:
 
 
 def count(server: Server, limit: str) -> float:
-    found = re.search(rf'^tureen_limited_total{{limit="{limit}"}} (\S+)', get(server, "/metrics").decode(), re.MULTILINE)
-    return 0.0 if found is None else float(found[1])
+    return refusals(get(server, "/metrics"), limit)
 
 
 def rss(server: Server) -> int:

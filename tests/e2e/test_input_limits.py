@@ -7,19 +7,18 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.e2e.served import HERE, Reply, Server, serving
-from tests.e2e.test_slow_clients import count
+from tests.e2e.limited import KINDS, both, count
+from tests.e2e.served import Reply, Server
 from tests.e2e.wire import wire
 from tests.traps.frames import BINARY, PING, TEXT, WebSocket, frame, websocket
 
-KINDS = ("hypercorn", "uvicorn")
 LIMITS = {
     "json_depth": 8,
     "tensor_elements": 64,
@@ -29,17 +28,14 @@ LIMITS = {
     "header_bytes": 2048,
     "header_count": 20,
 }
-ENV = {"PYTHONPATH": str(HERE), **{f"TUREEN_LIMITS__{key.upper()}": str(value) for key, value in LIMITS.items()}}
 ROW = [1, 2, 3, 4]
 INFER, PREDICT = "/v2/models/affine/infer", "/v1/models/affine:predict"
 
 
 @pytest.fixture(scope="module")
 def limited_servers(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
-    with ExitStack() as stack:
-        cwd = tmp_path_factory.mktemp("limits")
-        extended = ("--app", "limits_app:extend")
-        yield {kind: stack.enter_context(serving(kitchen, *extended, kind=kind, cwd=cwd, env=ENV)) for kind in KINDS}
+    with both(kitchen, "limits_app:extend", LIMITS, tmp_path_factory.mktemp("limits")) as servers:
+        yield servers
 
 
 @pytest.fixture(params=KINDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -13,47 +12,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.limited import KINDS, both, count, limits_env, refusals
 from tests.e2e.patience import PATIENCE_S, until
-from tests.e2e.served import HERE, Reply, Server, serving
+from tests.e2e.served import Reply, Server, serving
 from tests.e2e.wire import Wire, chunked, post, wire
 from tests.traps.frames import BINARY, PING, frame, websocket
 
 MIB = 1024 * 1024
-KINDS = ("hypercorn", "uvicorn")
 PATH = "/v1/models/affine:predict"
 BODY = json.dumps({"instances": [[1, 2, 3, 4]]}).encode()
 LIMITS = {
-    "header_timeout_s": "0.3",
-    "body_timeout_s": "0.4",
-    "body_bytes_per_s": "100000",
-    "body_chunks": "50",
-    "write_timeout_s": "0.5",
-    "idle_timeout_s": "1.0",
-    "websocket_stall_s": "0.4",
-    "websocket_queue_bytes": "100000",
+    "header_timeout_s": 0.3,
+    "body_timeout_s": 0.4,
+    "body_bytes_per_s": 100_000,
+    "body_chunks": 50,
+    "write_timeout_s": 0.5,
+    "idle_timeout_s": 1.0,
+    "websocket_stall_s": 0.4,
+    "websocket_queue_bytes": 100_000,
 }
-ENV = {"PYTHONPATH": str(HERE), **{f"TUREEN_LIMITS__{key.upper()}": value for key, value in LIMITS.items()}}
 #: Between the bytes of one that drips (seconds).
 DRIP_S = 0.05
 
 
 @pytest.fixture(scope="module")
 def slow_servers(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Server]]:
-    with ExitStack() as stack:
-        cwd = tmp_path_factory.mktemp("slow")
-        extended = ("--app", "slow_app:extend")
-        yield {kind: stack.enter_context(serving(kitchen, *extended, kind=kind, cwd=cwd, env=ENV)) for kind in KINDS}
+    with both(kitchen, "slow_app:extend", LIMITS, tmp_path_factory.mktemp("slow")) as servers:
+        yield servers
 
 
 @pytest.fixture(params=KINDS)
 def server(slow_servers: Mapping[str, Server], request: pytest.FixtureRequest) -> Server:
     return slow_servers[request.param]
-
-
-def count(server: Server, limit: str) -> float:
-    """How often a limit has refused something."""
-    found = re.search(rf'^tureen_limited_total{{limit="{limit}"}} (\S+)', server.get("/metrics").body.decode(), re.MULTILINE)
-    return 0.0 if found is None else float(found[1])
 
 
 @contextmanager
@@ -243,7 +233,7 @@ def test_empty_lines_keep_no_connection(server: Server) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_address_has_no_more_connections_than_it_may(kitchen: Path, tmp_path: Path, kind: str) -> None:
-    env = {"TUREEN_LIMITS__ADDRESS_CONNECTIONS": "3"}
+    env = limits_env({"address_connections": 3})
     with serving(kitchen, kind=kind, cwd=tmp_path, env=env) as server, ExitStack() as stack:
         opened = [stack.enter_context(wire(server)) for _ in range(3)]
         for connection in opened:
@@ -259,20 +249,14 @@ def test_one_address_has_no_more_connections_than_it_may(kitchen: Path, tmp_path
             assert other.recv(100).startswith(b"HTTP/1.1 200")
         opened[0].leave()
         until(lambda: server.post(PATH, BODY).status == 200, "there is room again")
-        assert count_of(server, opened[1]) > 0
+        opened[1].send(b"GET /metrics HTTP/1.1\r\nHost: tureen\r\n\r\n")  # a connection more would be refused
+        assert refusals(opened[1].reply().body, "address_connections") > 0
 
 
 @contextmanager
 def wire_from(server: Server, address: str) -> Iterator[socket.socket]:
     with socket.create_connection((server.host, server.port), PATIENCE_S, (address, 0)) as connection:
         yield connection
-
-
-def count_of(server: Server, connection: Wire) -> float:
-    """How many were refused, asked for on a connection that there is."""
-    connection.send(b"GET /metrics HTTP/1.1\r\nHost: tureen\r\n\r\n")
-    found = re.search(rb'tureen_limited_total{limit="address_connections"} (\S+)', connection.reply().body)
-    return 0.0 if found is None else float(found[1])
 
 
 # -- WebSockets ----------------------------------------------------------------------------------------------------------
