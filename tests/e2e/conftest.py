@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import bad_models
 from tests.e2e.kitchen import Gate, build, gate_of
+from tests.e2e.limited import limits_env
 from tests.e2e.served import Server, serving
 
 SERVERS = [(kind, lane) for kind in ("hypercorn", "uvicorn") for lane in ("express", "quart")]
+#: The most that `strict_server` takes.
+BODY_BYTES, INFLATED_BYTES = 65_536, 262_144
 
 
 class Servers:
@@ -61,6 +65,23 @@ def fast_server(servers: Servers, request: pytest.FixtureRequest) -> Server:
 def hypercorn_server(servers: Servers) -> Server:
     """The default server."""
     return servers("hypercorn", "express")
+
+
+@pytest.fixture(scope="session")
+def bad_repository(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of ``tests.e2e.bad_models``."""
+    return bad_models.build(tmp_path_factory.mktemp("bad") / "repository", kitchen)
+
+
+@pytest.fixture(scope="session", params=SERVERS, ids="-".join)
+def strict_server(
+    bad_repository: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Each of the four, with small limits, over good and bad models."""
+    kind, lane = request.param
+    env = limits_env({"body_bytes": BODY_BYTES, "inflated_bytes": INFLATED_BYTES})
+    with serving(bad_repository, kind=kind, lane=lane, cwd=tmp_path_factory.mktemp("strict"), env=env) as made:
+        yield made
 
 
 @pytest.fixture
