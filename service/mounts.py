@@ -35,7 +35,7 @@ App = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 EXTENSION = "tureen.mounts"
-#: First segments that are Tureen's own, today's and those that are promised.
+#: First segments that are Tureen's own.
 RESERVED = frozenset({"v1", "v2", "healthz", "readyz", "metrics", "openapi.json", "docs"})
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))

@@ -100,6 +100,15 @@ def test_the_documented_tureen_toml_has_every_key_with_its_default(tmp_path: Pat
     assert written(with_all, sections(Config)) == sections(Config)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/security.md", "docs/deployment.md", "docs/operating.md"])
+def test_every_piece_of_a_tureen_toml_is_a_configuration(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "tureen.toml"
+    for language, piece in FENCE.findall((ROOT / page).read_text()):
+        if language == "toml":
+            file.write_text(piece)
+            Config.resolve(file, {"TUREEN_STORE__STATE_DIR": "state"}, {})
+
+
 def test_every_variable_of_the_environment_is_documented() -> None:
     documented = set(re.findall(r"^\| `[^|]*` \| `(TUREEN_\w+)`", page("configuration.md"), re.MULTILINE))
     wanted = {
