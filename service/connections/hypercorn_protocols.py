@@ -43,6 +43,7 @@ CLOSE_S: Final = 2.0
 
 TOO_LONG: Final = "the request's headers are longer than this server reads; send fewer or shorter ones"
 NO_HANDSHAKE: Final = "the WebSocket handshake lacks a key, or asks for another version than 13"
+TOO_EARLY: Final = "bytes came before the WebSocket handshake was answered; send frames once its answer, 101, has come"
 
 
 def refusal(status: int) -> ServiceError:
@@ -83,6 +84,9 @@ class Http1(H11Protocol):
             await super().handle(RawData(data))
         if error is not None:
             await self.end(error)
+        elif isinstance(self.stream, WSStream) and self.stream.closed:  # nobody looks at what its client still sends
+            self.refused = True
+            await self.send(Refused())
 
     async def end(self, error: ServiceError) -> None:
         """Refuses what comes next, once what came before it has been answered."""
@@ -136,7 +140,11 @@ class WebSocket(WSStream):
         """What comes from the client."""
         if isinstance(event, Request):
             event = replace(event, headers=[header for header in event.headers if header[0].lower() != EXTENSIONS])
-        if isinstance(event, Body | Data) and self.handshake.accepted and not self.closed:
+        if isinstance(event, Body | Data) and not self.handshake.accepted and not self.closed:
+            await self._refuse(BadRequest(TOO_EARLY))
+            self.closed = True
+            self._tell_handler(CloseReason.ABNORMAL_CLOSURE)
+        elif isinstance(event, Body | Data) and not self.closed:
             may = self._frames.judge(event.data)
             if may:
                 await super().handle(replace(event, data=event.data[:may]))
@@ -181,18 +189,24 @@ class WebSocket(WSStream):
         self.closed = True  # nothing that still comes is looked at, and nothing of the app's is sent
         self.task_group.spawn(self._end, int(code))
 
-    async def _end(self, code: int) -> None:
+    def _tell_handler(self, code: int) -> None:
         if self.app_put is not None:
             self.task_group.spawn(self.app_put, {"type": "websocket.disconnect", "code": code})
+
+    async def _end(self, code: int) -> None:
+        self._tell_handler(code)
         # Closed at once, what the peer is still sending would be answered by a reset, which may overtake the close frame.
         await asyncio.sleep(CLOSE_S)
         await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _send_error_response(self, status_code: int) -> None:
-        if status_code != 400:
+        if status_code == 400:
+            await self._refuse(BadRequest(NO_HANDSHAKE))
+        else:
             await super()._send_error_response(status_code)
-            return
-        response = failed(BadRequest(NO_HANDSHAKE), request_id(None))
+
+    async def _refuse(self, error: ServiceError) -> None:
+        response = failed(error, request_id(None))
         headers = [*response.headers, (b"connection", b"close")]
         await self.send(Response(stream_id=self.stream_id, status_code=response.status, headers=headers))
         await self.send(Body(stream_id=self.stream_id, data=response.body))

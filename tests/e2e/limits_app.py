@@ -7,12 +7,23 @@ from quart import Quart, request, websocket
 
 def extend(app: Quart) -> None:
     """The routes."""
+    talks: set[object] = set()
 
     @app.websocket("/echo")
     async def echo() -> None:
         """Says what each message is."""
-        while True:
-            await websocket.send(repr(await websocket.receive()))
+        talk = object()
+        talks.add(talk)
+        try:
+            while True:
+                await websocket.send(repr(await websocket.receive()))
+        finally:
+            talks.discard(talk)
+
+    @app.get("/talks")
+    async def count_talks() -> dict[str, object]:
+        """Says how many have not ended."""
+        return {"open": len(talks)}
 
     @app.post("/json")
     async def read_json() -> dict[str, object]:
