@@ -53,7 +53,7 @@ def _models(context: click.Context, parameter: click.Parameter, values: tuple[st
     return values
 
 
-def _identity(context: click.Context, parameter: click.Parameter, value: str) -> str:
+def _key_id(context: click.Context, parameter: click.Parameter, value: str) -> str:
     found = identified(value)
     if found is None:  # what was given is not shown: it may be a key with a letter too many
         raise click.BadParameter("a key's ID is ten letters and digits, the part after tur_; `tureen keys list` has them")
@@ -113,9 +113,9 @@ def create(
             f"{_option(burst)} is how much of a rate may come at once; give {_option(rate)} too, or leave it out"
         )
     now = time.time()
-    number, shown = mint()
+    key_id, shown = mint()
     made = Key(
-        number,
+        key_id,
         name,
         digest(shown.encode()),
         frozenset(map(Scope, scopes)),
@@ -141,7 +141,7 @@ def listing(as_json: bool, state_dir: Path | None, file: Path | None) -> None:
 
 
 @keys.command()
-@click.argument("identity", metavar="ID", callback=_identity)
+@click.argument("key_id", metavar="ID", callback=_key_id)
 @click.option(
     "--overlap",
     metavar="TIME",
@@ -151,25 +151,25 @@ def listing(as_json: bool, state_dir: Path | None, file: Path | None) -> None:
     help="How long the old key stays good; 0s: not at all.",
 )
 @state_options
-def rotate(identity: str, overlap: float, state_dir: Path | None, file: Path | None) -> None:
+def rotate(key_id: str, overlap: float, state_dir: Path | None, file: Path | None) -> None:
     """Make a key with the rights of ID, and print it: this once. ID ends after the overlap."""
     now = time.time()
-    number, shown = mint()
+    successor, shown = mint()
     with _store(state_dir, file) as store:
-        entry = _entry("rotate", identity, now, {"successor": number, "overlap_s": overlap})
-        old, new = store.rotate_key(identity, (number, digest(shown.encode())), overlap, entry)
+        entry = _entry("rotate", key_id, now, {"successor": successor, "overlap_s": overlap})
+        old, new = store.rotate_key(key_id, (successor, digest(shown.encode())), overlap, entry)
     click.echo(shown)
     _tell(f"key {new.id} ({new.name}) is made; keep it now, it is not shown again: {_extent(new, now)}")
     _tell(f"key {old.id} is good until {_time(old.expires)}")
 
 
 @keys.command()
-@click.argument("identity", metavar="ID", callback=_identity)
+@click.argument("key_id", metavar="ID", callback=_key_id)
 @state_options
-def revoke(identity: str, state_dir: Path | None, file: Path | None) -> None:
+def revoke(key_id: str, state_dir: Path | None, file: Path | None) -> None:
     """End the key ID, in every worker of a running server within a second."""
     with _store(state_dir, file) as store:
-        revoked = store.revoke_key(identity, _entry("revoke", identity, time.time(), {}))
+        revoked = store.revoke_key(key_id, _entry("revoke", key_id, time.time(), {}))
     _tell(f"key {revoked.id} ({revoked.name}) is revoked")
     if revoked.successor is not None:
         _tell(f"key {revoked.successor}, which succeeds it, is not")
@@ -235,9 +235,9 @@ def _store(state_dir: Path | None, file: Path | None, *, make: bool = False) -> 
         stop(error)
 
 
-def _entry(action: str, identity: str, now: float, detail: dict[str, object]) -> Entry:
+def _entry(action: str, key_id: str, now: float, detail: dict[str, object]) -> Entry:
     actor, source = operator()
-    return Entry(actor, f"key {action}", f"key:{identity}", "done", detail, now, source)
+    return Entry(actor, f"key {action}", f"key:{key_id}", "done", detail, now, source)
 
 
 def _rights(key: Key) -> dict[str, object]:

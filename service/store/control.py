@@ -106,20 +106,20 @@ class ControlStore:
             keys.create(connection, key)
             audit.append(connection, entry)
 
-    def rotate_key(self, number: str, made: tuple[str, bytes], overlap_s: float, entry: Entry) -> tuple[Key, Key]:
+    def rotate_key(self, key_id: str, made: tuple[str, bytes], overlap_s: float, entry: Entry) -> tuple[Key, Key]:
         """Writes the successor of a key, with the ID and digest of ``made``, at the time of the entry; both keys as they are then.
 
         Raises KeyRefused, StoreUnavailable.
         """
         with self._changing() as connection:
-            old, new = keys.rotate(connection, number, made, entry.at, overlap_s)
+            old, new = keys.rotate(connection, key_id, made, entry.at, overlap_s)
             audit.append(connection, entry)
             return old, new
 
-    def revoke_key(self, number: str, entry: Entry) -> Key:
+    def revoke_key(self, key_id: str, entry: Entry) -> Key:
         """Ends a key at the time of the entry; the key as it is then. Raises KeyRefused, StoreUnavailable."""
         with self._changing() as connection:
-            revoked = keys.revoke(connection, number, entry.at)
+            revoked = keys.revoke(connection, key_id, entry.at)
             audit.append(connection, entry)
             return revoked
 

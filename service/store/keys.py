@@ -43,37 +43,37 @@ def create(connection: sqlite3.Connection, key: Key) -> None:
     )
 
 
-def rotate(connection: sqlite3.Connection, number: str, made: tuple[str, bytes], now: float, overlap_s: float) -> tuple[Key, Key]:
+def rotate(connection: sqlite3.Connection, key_id: str, made: tuple[str, bytes], now: float, overlap_s: float) -> tuple[Key, Key]:
     """Writes a key with the ID and digest of ``made`` and the rights of the one it succeeds, which ends after the overlap; both
     are returned, the old one first. A lifetime begins anew. Raises KeyRefused."""
-    old = _live(connection, number, now, "rotated")
+    old = _live(connection, key_id, now, "rotated")
     if old.successor is not None:
-        raise KeyRefused(f"key {number} has been rotated already; rotate the one that succeeds it, {old.successor}")
+        raise KeyRefused(f"key {key_id} has been rotated already; rotate the one that succeeds it, {old.successor}")
     lasts_s = None if old.expires is None else old.expires - old.created
-    name, digest = made
-    new = replace(old, id=name, digest=digest, created=now, expires=None if lasts_s is None else now + lasts_s)
+    successor, digest = made
+    new = replace(old, id=successor, digest=digest, created=now, expires=None if lasts_s is None else now + lasts_s)
     ends = now + overlap_s if old.expires is None else min(old.expires, now + overlap_s)
     create(connection, new)
     connection.execute("UPDATE keys SET expires = ?, successor = ? WHERE id = ?", (ends, new.id, old.id))
     return replace(old, expires=ends, successor=new.id), new
 
 
-def revoke(connection: sqlite3.Connection, number: str, now: float) -> Key:
+def revoke(connection: sqlite3.Connection, key_id: str, now: float) -> Key:
     """The key is no good from now on. Raises KeyRefused, also where it was no good already: then nothing is written."""
-    revoked = replace(_live(connection, number, now, "revoked"), revoked=now)
-    connection.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, number))
+    revoked = replace(_live(connection, key_id, now, "revoked"), revoked=now)
+    connection.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, key_id))
     return revoked
 
 
-def _live(connection: sqlite3.Connection, number: str, now: float, what: str) -> Key:
-    row = connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (number,)).fetchone()
+def _live(connection: sqlite3.Connection, key_id: str, now: float, what: str) -> Key:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (key_id,)).fetchone()
     if row is None:
-        raise KeyRefused(f"there is no key {number}; `tureen keys list` has those that there are")
+        raise KeyRefused(f"there is no key {key_id}; `tureen keys list` has those that there are")
     key = _key(row)
     if key.revoked is not None:
-        raise KeyRefused(f"key {number} is revoked, and cannot be {what}; a new one is made by `tureen keys create`")
+        raise KeyRefused(f"key {key_id} is revoked, and cannot be {what}; a new one is made by `tureen keys create`")
     if key.expires is not None and key.expires <= now:
-        raise KeyRefused(f"key {number} has expired, and cannot be {what}; a new one is made by `tureen keys create`")
+        raise KeyRefused(f"key {key_id} has expired, and cannot be {what}; a new one is made by `tureen keys create`")
     return key
 
 
@@ -81,9 +81,9 @@ _COLUMNS = "id, name, digest, scopes, models, budget, created, expires, revoked,
 
 
 def _key(row: tuple[str, str, bytes, str, str | None, str, float, float | None, float | None, str | None]) -> Key:
-    number, name, digest, scopes, models, budget, created, expires, revoked, successor = row
+    key_id, name, digest, scopes, models, budget, created, expires, revoked, successor = row
     return Key(
-        number,
+        key_id,
         name,
         digest,
         frozenset(map(Scope, json.loads(scopes))),
