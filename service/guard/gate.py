@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from service.errors import Forbidden, Unauthorized
 from service.guard.address import Trusted, caller
-from service.guard.budgets.budgets import Allowance, Budgets, tighter
+from service.guard.budgets.budget import Allowance, tighter
+from service.guard.budgets.budgets import Budgets
 from service.guard.credentials.credential import credential
 from service.guard.credentials.keyring import Keyring
 from service.guard.principal import Principal, Scope

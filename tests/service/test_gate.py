@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.errors import ConfigError, Forbidden, OverBudget, Unauthorized
 from service.guard.access import INFER, MODEL, OPEN, TABLE, Access, Need, access, access_of, needs
-from service.guard.budgets.budgets import Allowance, Bound
+from service.guard.budgets.budget import Allowance, Bound
 from service.guard.credentials.key import Key, digest, mint
 from service.guard.credentials.keyring import Keyring
 from service.guard.gate import Gate, Grant, Known

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from models.manifest import Limits as ModelLimits
 from service.config import Config
-from service.guard.budgets.budget import Allowance, Bound, allowance_headers, allowance_lines, tighter
+from service.guard.budgets.budget import Allowance, Bound
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.quotas import Quotas, restore
 from service.guard.budgets.rules import Rules
@@ -19,8 +19,6 @@ from service.guard.limited import Limited
 from service.guard.principal import Principal
 from service.processes.place import Place
 from service.store import ControlStore
-
-__all__ = ["Allowance", "Bound", "Budgets", "allowance_headers", "allowance_lines", "open_budgets", "tighter"]
 
 #: What is left, now or once a store has answered; None where there is no bound. Raises OverBudget, a future too.
 Left = Allowance | asyncio.Future[Allowance | None] | None

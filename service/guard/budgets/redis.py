@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
@@ -23,6 +23,9 @@ from service.guard.budgets.redis_script import SCRIPT, SHA, arguments, said
 from service.guard.budgets.rules import Rules
 from service.guard.limited import Limited
 from service.guard.principal import Principal
+
+if TYPE_CHECKING:
+    from service.guard.budgets.budgets import Left
 
 #: How many requests one pipeline takes.
 MOST: Final = 256
@@ -77,25 +80,23 @@ class RedisBudgets:
         await self._link.close()
         await self._memory.close()
 
-    def spend_request(self, principal: Principal, model: str | None) -> Allowance | asyncio.Future[Allowance | None] | None:
+    def spend_request(self, principal: Principal, model: str | None) -> Left:
         """Spends one request, of every budget that it falls under or of none. Raises OverBudget, a future too; None: no bound."""
         bounds = self._rules.requests(principal, model).bounds
         return self._ask(bounds, 1, lambda: self._memory.spend_request(principal, model)) if bounds else None
 
-    def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | asyncio.Future[Allowance | None] | None:
+    def spend_rows(self, principal: Principal, model: str, rows: int) -> Left:
         """Spends the rows of a decoded request. Raises OverBudget, a future too; None: no bound."""
         bounds = self._rules.rows(principal, model).bounds
         return self._ask(bounds, rows, lambda: self._memory.spend_rows(principal, model, rows)) if bounds else None
 
-    def spend(self, bounds: Sequence[Bound], cost: float) -> Allowance | asyncio.Future[Allowance | None] | None:
+    def spend(self, bounds: Sequence[Bound], cost: float) -> Left:
         """Spends of any bounds, of all or of none; a cost of 0 reads them. Raises OverBudget, a future too."""
         return self._ask(bounds, cost, lambda: self._memory.spend(bounds, cost)) if bounds else None
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
-    def _ask(
-        self, bounds: Sequence[Bound], cost: float, instead: Callable[[], Allowance | None]
-    ) -> Allowance | asyncio.Future[Allowance | None] | None:
+    def _ask(self, bounds: Sequence[Bound], cost: float, instead: Callable[[], Allowance | None]) -> Left:
         redis = self._link.redis
         if redis is None:
             self._stood_in()

@@ -8,7 +8,7 @@ from typing import Final
 
 from service.errors import Unauthorized
 
-#: Nothing that we issue or take comes near (bytes); what is longer is never looked into.
+#: The longest key or token that is taken (bytes); what is longer is never looked into.
 LONGEST: Final = 8192
 
 # RFC 6750's form of a bearer token. API keys are of it too, so one pattern holds for both headers, and a list, a quoted string or a

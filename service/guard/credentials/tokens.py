@@ -21,6 +21,7 @@ import jwt
 
 from models.errors import Problem
 from service.errors import ConfigError, Unauthorized
+from service.guard.credentials.credential import LONGEST
 from service.guard.credentials.json_object import json_object
 from service.guard.credentials.jwks import VerifyingKey, read_keys
 from service.guard.principal import Principal, Scope
@@ -28,8 +29,6 @@ from service.sections import Auth
 
 log = logging.getLogger("tureen.tokens")
 
-#: A token's bytes; a longer one is refused unread.
-LONGEST: Final = 8192
 #: Verified tokens that are remembered: a worker's clients, each with the token that it uses now.
 MOST: Final = 4096
 #: A subject's characters. It is refused past that and not cut: two callers must not become one.
@@ -62,7 +61,7 @@ class Tokens:
         wanted = {"jwt_keys": auth.jwt_keys, "jwt_issuer": auth.jwt_issuer, "jwt_audience": auth.jwt_audience}
         if auth.jwt_keys is None or auth.jwt_issuer is None or auth.jwt_audience is None:
             missing = [
-                Problem(f"[auth] {key}", "tokens cannot be verified without it", _WANTED[key], "nothing")
+                Problem(f"[auth] {key}", "tokens cannot be verified without it", str(Auth.model_fields[key].description), "nothing")
                 for key, value in wanted.items()
                 if value is None
             ]
@@ -165,13 +164,6 @@ class Tokens:
             _refuse(f"the token's sub is no printable text of 1 to {SUBJECT} characters")
         scopes, models = _scopes(claims.get(self._scopes)), _models(claims, self._models)
         return Principal(f"jwt:{subject}", scopes, models, expires=expires + self._leeway_s)
-
-
-_WANTED: Final = {
-    "jwt_keys": "a path to a JWKS file, a PEM public key, or a secret",
-    "jwt_issuer": "the iss that tokens have",
-    "jwt_audience": "the aud that tokens have",
-}
 
 
 def _refuse(why: str) -> NoReturn:
