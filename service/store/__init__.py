@@ -1,6 +1,7 @@
 """What all workers of a server keep together: a small SQLite database, `control.db` in the state directory.
 
-It says what is wanted of the models and who asked for it. Every access blocks, so none belongs on the event loop.
+It says what is wanted of the models, which API keys there are, what is spent of the day's quotas, and who changed what. Every
+access blocks, so none belongs on the event loop.
 """
 
 from __future__ import annotations

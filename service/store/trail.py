@@ -34,13 +34,13 @@ class Trail:
 
     def refused(self, asked: Asked, action: str, target: str, why: str) -> None:
         """Somebody was not let do something that asks for the scope admin."""
-        self.tell(asked, action, target, "refused", why)
+        self._tell(asked, action, target, "refused", why)
 
     def failed(self, asked: Asked, action: str, target: str, why: str) -> None:
         """Somebody asked for what cannot be had, and nothing was changed."""
-        self.tell(asked, action, target, "failed", why)
+        self._tell(asked, action, target, "failed", why)
 
-    def tell(self, asked: Asked, action: str, target: str, outcome: str, why: str) -> None:
+    def _tell(self, asked: Asked, action: str, target: str, outcome: str, why: str) -> None:
         """Writes a line where its turn has come; returns at once."""
         now = self._clock()
         if self._store is None:
