@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.limited import KINDS, both, count
+from tests.e2e.patience import until
 from tests.e2e.served import Reply, Server
 from tests.e2e.wire import wire
 from tests.traps.frames import BINARY, PING, TEXT, WebSocket, frame, websocket
@@ -290,9 +292,27 @@ def test_what_is_no_frame_closes_the_websocket(server: Server, frames: bytes, co
         assert client.closing_code() == code
 
 
+HANDSHAKE = (
+    b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 def test_nothing_is_sent_before_the_answer_to_a_handshake(server: Server) -> None:
-    handshake = b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     with wire(server) as connection:
-        connection.send(handshake + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" + frame(TEXT, b"x"))
+        connection.send(HANDSHAKE + frame(TEXT, b"x"))
         assert connection.reply().status == 400
         assert connection.closed
+
+
+def test_a_handler_whose_client_did_not_wait_for_the_answer_ends(server: Server) -> None:
+    for _ in range(3):
+        with wire(server) as connection:
+            connection.send(HANDSHAKE + frame(TEXT, b"x"))
+            connection.reply()
+    until(lambda: server.get("/talks").json() == {"open": 0}, "each handler has ended")
+
+
+def test_little_is_read_of_a_client_that_did_not_wait_for_the_answer(server: Server) -> None:
+    with wire(server) as connection, pytest.raises(ConnectionError):
+        connection.send(HANDSHAKE, *repeat(frame(BINARY, bytes(100_000)), 10_000))
