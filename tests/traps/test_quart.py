@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from itertools import repeat
 from pathlib import Path
 from uuid import uuid4
@@ -20,35 +20,19 @@ from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
 from service import Config, create_app
-from tests.e2e.kitchen import Gate, build, gate_of
+from tests.e2e.kitchen import Gate, gate_of
 from tests.e2e.patience import PATIENCE_S, until
-from tests.e2e.served import HERE, Server, serving
+from tests.e2e.served import Server
 from tests.e2e.wire import post, wire
+from tests.traps.conftest import KINDS, with_app
 from tests.traps.frames import BINARY, TEXT, websocket
 from tests.traps.quart_app import TOGETHER
 
 MIB = 1024 * 1024
-KINDS = ("hypercorn", "uvicorn")
 PREDICT = "/v1/models/gate:predict"
 #: Requests with an Origin go by way of Quart, the others by the express lane.
 LANES: Mapping[str, Mapping[str, str]] = {"express": {}, "quart": {"Origin": "https://shop.example"}}
 DEEP = 200_000
-
-
-@pytest.fixture(scope="module")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("kitchen") / "repository")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(request: pytest.FixtureRequest, kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with with_app(kitchen, request.param, tmp_path_factory.mktemp("cwd")) as made:
-        yield made
-
-
-def with_app(kitchen: Path, kind: str, cwd: Path) -> AbstractContextManager[Server]:
-    env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}"}
-    return serving(kitchen, "--app", "quart_app:extend", kind=kind, cwd=cwd, env=env)
 
 
 # -- WebSocket messages queue without bound ------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from service.blueprints.browsers import READABLE, TAKEN
 from service.config import Config
 from service.errors import ConfigError
 from tests.e2e.keyed import asking, bearer, key_of
-from tests.e2e.kitchen import build
 from tests.e2e.patience import until
-from tests.e2e.served import HERE, Reply, Server, serving
+from tests.e2e.served import Reply, Server, serving
 from tests.e2e.wire import wire
+from tests.traps.conftest import APPS
 
 SHOP, OTHER, EVIL = "https://shop.example", "http://localhost:3000", "https://evil.example"
 #: What is written like the shop's origin and is another.
@@ -40,11 +40,6 @@ PREDICT = "/v1/models/affine:predict"
 ROW = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
 
 
-@pytest.fixture(scope="module")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("kitchen") / "repository")
-
-
 class Stalls:
     """Servers by kind, whether origins are named, and whether a key is asked for; each started when first asked for."""
 
@@ -55,7 +50,7 @@ class Stalls:
     def __call__(self, kind: str, *, named: bool, keyed: bool = False) -> Server:
         found = self._running.get((kind, named, keyed))
         if found is None:
-            env = {"PYTHONPATH": f"{HERE}:{Path(__file__).parent}", "TUREEN_LIMITS__BODY_BYTES": "65536"}
+            env = {"PYTHONPATH": APPS, "TUREEN_LIMITS__BODY_BYTES": "65536"}
             if named:
                 env["TUREEN_CORS__ALLOW_ORIGINS"] = f"{SHOP},{OTHER}"
             if keyed:
