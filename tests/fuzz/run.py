@@ -28,6 +28,10 @@ from tests.fuzz.targets import TARGETS
 MOST_KEPT: Final = 8
 MOST_IN_ALL: Final = 60
 LONGEST_KEPT: Final = 4096
+#: What libFuzzer leaves of an input that ended the process.
+ARTIFACTS: Final = ("crash-*", "timeout-*", "oom-*", "leak-*")
+#: So often a find is tried with something taken out.
+MOST_TRIALS: Final = 300
 #: A share of the inputs that no target gets less than.
 LEAST: Final = 0.005
 
@@ -65,25 +69,27 @@ def fuzz(target: Target, inputs: int) -> Report:
         with (folder / "log").open("wb") as log:
             ended = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
         seconds = monotonic() - begun
-        counted = folder / "counted"
-        done = int(counted.read_text()) if counted.exists() else 0
-        artifacts = [file for kind in ("crash-*", "timeout-*", "oom-*", "leak-*") for file in folder.glob(kind)]
-        found = [file.read_bytes() for file in [*sorted((folder / "broken").glob("*")), *artifacts]]
-        told = (folder / "told").read_text() if (folder / "told").exists() else ""
+        done, told = int(_text(folder / "counted") or 0), _text(folder / "told")
         if ended.returncode or not done:
             told += "".join([line for line in (folder / "log").open(errors="replace") if not line.startswith("INFO:")][-40:])
+        found = [*_inputs(folder / "broken"), *(data for kind in ARTIFACTS for data in _inputs(folder, kind))]
         broken = [_keep(target, _least(target, data), "broken") for data in found]
-        made = [file.read_bytes() for file in (folder / "corpus").glob("*")]
-        tried, faults = _try(target, [file.read_bytes() for file in (folder / "taken").glob("*")])
-        broken += tried
-        told += faults
-        kept = _keep_new(target, made)
-        return Report(target.name, done, seconds, kept, broken, told, ended.returncode)
+        tried, faults = _try(target, _inputs(folder / "taken"))
+        kept = _keep_new(target, _inputs(folder / "corpus"))
+        return Report(target.name, done, seconds, kept, broken + tried, told + faults, ended.returncode)
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def _inputs(folder: Path, pattern: str = "*") -> list[bytes]:
+    return [file.read_bytes() for file in sorted(folder.glob(pattern))]
 
 
 def _least(target: Target, data: bytes) -> bytes:
     kind = _ended(target, data)
-    return shrink(data, lambda less: _ended(target, less) == kind, 300)
+    return shrink(data, lambda less: _ended(target, less) == kind, MOST_TRIALS)
 
 
 def _ended(target: Target, data: bytes) -> str:
@@ -117,7 +123,7 @@ def _keep_new(target: Target, found: list[bytes]) -> int:
         outcome = _ended(target, data)
         if outcome not in known and len(data) <= LONGEST_KEPT and kept < min(MOST_KEPT, MOST_IN_ALL - len(there)):
             known.add(outcome)
-            _keep(target, shrink(data, lambda less, outcome=outcome: _ended(target, less) == outcome, 200))  # type: ignore[misc]
+            _keep(target, _least(target, data))
             kept += 1
     return kept
 
