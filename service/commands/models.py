@@ -15,6 +15,7 @@ import click
 from service.commands.client import DEFAULT_URL, REFUSALS, Client, Refused, Reply, Unreachable
 from service.commands.credential import credential, key_file, shown
 from service.commands.table import table
+from service.commands.terminal import echo
 
 REFUSED = 1
 UNREACHABLE = 2
@@ -68,7 +69,7 @@ def load(given: _Where, name: str, url: str | None, key_file: Path | None, timeo
     """Load what the repository has of NAME, or load it again; the old answers until the new is warm."""
     with _server(_Where(url, key_file).or_else(given), timeout) as client:
         _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/load"), f"{name} was not loaded")
-        click.echo(loaded(name, _index(client)))
+        echo(loaded(name, _index(client)))
 
 
 @models.command()
@@ -81,7 +82,7 @@ def unload(given: _Where, name: str, url: str | None, key_file: Path | None, tim
     """Take NAME out of service; what it has taken is answered first."""
     with _server(_Where(url, key_file).or_else(given), timeout) as client:
         _done(client.post(f"/v2/repository/models/{quote(name, safe='')}/unload"), f"{name} was not unloaded")
-        click.echo(f"{name} is unloaded; its requests are answered 503 until it is loaded again")
+        echo(f"{name} is unloaded; its requests are answered 503 until it is loaded again")
 
 
 def loaded(name: str, index: Sequence[dict[str, Any]]) -> str:
@@ -104,7 +105,7 @@ def listed(index: Sequence[dict[str, Any]]) -> str:
 
 def _list(where: _Where) -> None:
     with _server(where, 5.0) as client:
-        click.echo(listed(_index(client)))
+        echo(listed(_index(client)))
 
 
 def _index(client: Client) -> list[dict[str, Any]]:
@@ -129,16 +130,16 @@ def _server(where: _Where, timeout_s: float) -> Iterator[Client]:
         try:
             yield client
         except Unreachable as error:
-            click.echo(f"tureen: {error}", err=True)
+            echo(f"tureen: {error}", err=True)
             sys.exit(UNREACHABLE)
         except Refused as error:
-            click.echo(f"tureen: {error}", err=True)
+            echo(f"tureen: {error}", err=True)
             sys.exit(REFUSED)
 
 
 def _done(reply: Reply, failed: str) -> None:
     if reply.status != 200:
-        click.echo(f"tureen: {failed}: {reply.error}", err=True)
+        echo(f"tureen: {failed}: {reply.error}", err=True)
         sys.exit(REFUSED)
 
 

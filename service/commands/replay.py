@@ -13,7 +13,7 @@ from service.capture.replay import Report
 from service.capture.replay import replay as run
 from service.commands.client import DEFAULT_URL, REFUSALS, Client, Unreachable
 from service.commands.credential import VARIABLE, credential, key_file, shown
-from service.commands.terminal import visible
+from service.commands.terminal import echo, visible
 
 
 @click.command()
@@ -111,7 +111,7 @@ def _knock(client: Client) -> None:
         except Unreachable:
             return  # each request will say so
     if reply.status in REFUSALS:
-        click.echo(f"tureen: {client.url} refuses: {reply.error}", err=True)
+        echo(f"tureen: {client.url} refuses: {reply.error}", err=True)
         sys.exit(2)
 
 

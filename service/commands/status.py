@@ -13,6 +13,7 @@ from service.commands.client import DEFAULT_URL, Client, Refused, Unreachable
 from service.commands.credential import credential, key_file, shown
 from service.commands.look import Look, look
 from service.commands.standing import report, text
+from service.commands.terminal import echo
 
 #: Nothing answers, or nothing that is a server of models.
 UNREACHABLE = 2
@@ -60,15 +61,17 @@ def status(url: str, key_file: Path | None, as_json: bool, watch: float | None, 
 
 def _show(client: Client, before: Look | None, as_json: bool, again: bool) -> tuple[Look | None, int]:
     """One look, told; what was seen, for the next one to compare with, and the exit code."""
-    clear = _CLEAR if again and not as_json and sys.stdout.isatty() else ""
+    clear = again and not as_json and sys.stdout.isatty()
     try:
         seen = look(client, None if before is None else before.platforms)
     except (Unreachable, Refused) as error:
-        click.echo(f"{clear}tureen: {error}", err=True)
+        click.echo(_CLEAR if clear else "", nl=False, err=True)
+        echo(f"tureen: {error}", err=True)
         return None, UNREACHABLE
     told = report(client.url, seen, before)
     if as_json:
         click.echo(json.dumps(told.json()))
     else:
-        click.echo(clear + text(told) + ("\n" if again and not clear else ""))
+        click.echo(_CLEAR if clear else "", nl=False)
+        echo(text(told) + ("\n" if again and not clear else ""))
     return seen, told.exit_code

@@ -146,6 +146,18 @@ def test_the_key_of_the_group_is_the_commands_unless_that_has_one(asked: Asked, 
     assert asked.seen == [f"Bearer {KEY}", "Bearer other"]
 
 
+@pytest.mark.parametrize("command", [status, models])
+def test_what_a_server_says_cannot_command_a_terminal(command: click.Command, asked: Asked) -> None:
+    asked.answers["/v2/repository/index"] = (
+        200,
+        [{"name": "fraud", "version": "1", "state": "GONE", "reason": "node \x1b[2J\x9b"}],
+    )
+    asked.answers["/v2/repository/models/fraud/load"] = (400, {"error": "node \x1b]0;owned\x07"})
+    said = run(command, "--url", asked.url).output + run(models, "load", "fraud", "--url", asked.url).output
+    assert "node \\x1b" in said
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
+
+
 def test_a_redirection_is_not_followed_with_the_key(asked: Asked) -> None:
     asked.answers["/v2"] = (302, {})
     assert run(status, "--url", asked.url, key=KEY).exit_code == 2
