@@ -43,7 +43,7 @@ class Reply:
         """The body parsed, None where it is no JSON."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property

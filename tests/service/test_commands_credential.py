@@ -158,6 +158,13 @@ def test_what_a_server_says_cannot_command_a_terminal(command: click.Command, as
     assert all(letter.isprintable() or letter == "\n" for letter in said)
 
 
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"\xff"])
+def test_what_answers_with_no_json_is_said_to_be_no_server_of_ours(body: bytes, asked: Asked) -> None:
+    asked.answers["/v2"] = (200, body)
+    done = run(status, "--url", asked.url)
+    assert (done.exit_code, "is no server of models" in done.stderr) == (2, True)
+
+
 def test_a_redirection_is_not_followed_with_the_key(asked: Asked) -> None:
     asked.answers["/v2"] = (302, {})
     assert run(status, "--url", asked.url, key=KEY).exit_code == 2
