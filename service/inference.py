@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TypeVar, TypeVarTuple
 
 from batching import Answer
-from service.account import Account
+from service.account import Account, Plain
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, ServiceError, Unauthorized, UnsupportedMedia
 from service.guard.budgets.budget import allowance_lines
@@ -25,7 +25,7 @@ from service.guard.principal import Principal
 from service.protocol import coding
 from service.protocol.infer import Encoded, Infer
 from service.request import Headers, Request
-from service.response import Response, failed
+from service.response import Response, code_of, failed, request_id
 from service.response import lines as header_lines
 from service.routing import Target
 from service.sections import Limits
@@ -114,6 +114,14 @@ class Inference:
         self._count(error)
         response = failed(error, request.id)
         self.account.inference(request, response)
+        return response
+
+    def turned_away(self, error: ServiceError) -> Response:
+        """The response where nothing is read of what is asked for: to bytes that are no request, to a connection too many."""
+        self._count(error)
+        name = request_id(None)
+        response = failed(error, name)
+        self.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
         return response
 
     def _find(self, request: Request) -> Served:

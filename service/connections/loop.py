@@ -92,8 +92,8 @@ class Loop(uvloop.Loop):
             else:
                 _drive(self.connect_accepted_socket(protocol_factory, connection))
 
-        place, limits, inference = self._service.place, self._service.config.limits, self._service.inference
-        refusals = Refusals(self, limits, inference.account, inference.limited)
+        place, limits = self._service.place, self._service.config.limits
+        refusals = Refusals(self, self._service.inference)
         self._refusals.append(refusals)
         return Acceptor(self, listening, connect, place, limits.connections, self._addresses, refusals, secure=bool(tls))
 

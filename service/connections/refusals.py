@@ -8,11 +8,10 @@ import socket
 from collections import deque
 from typing import Final
 
-from service.account import Account, Plain
 from service.connections.lingering import LINGER_S
 from service.errors import ServiceError, TooManyConnections, TooManyFromAddress
-from service.guard.limited import Limited
-from service.response import STATUS_LINES, code_of, failed, request_id
+from service.inference import Inference
+from service.response import STATUS_LINES
 from service.sections import Limits
 
 log = logging.getLogger("tureen.acceptor")
@@ -26,11 +25,9 @@ TELL_S: Final = 10.0
 class Refusals:
     """Connections over the limit: each is told why, kept for a moment, and closed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, account: Account, limited: Limited) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, inference: Inference) -> None:
         self._loop = loop
-        self._limits = limits
-        self._account = account
-        self._limited = limited
+        self._inference = inference
         self._lingering: deque[tuple[float, socket.socket]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._told_at = float("-inf")
@@ -40,15 +37,11 @@ class Refusals:
         """Tells a client that it is one too many, as far as it can be told without waiting; ``limit`` is the key that says so.
         Over TLS it is just closed."""
         self.count += 1
-        self._limited.count(limit)
-        error = _why(self._limits, limit)
         now = self._loop.time()
         if now >= self._told_at + TELL_S:
             self._told_at = now
             log.warning("refused a connection by [limits] %s; %d refused so far", limit, self.count)
-        name = request_id(None)
-        response = failed(error, name)
-        self._account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        response = self._inference.turned_away(_why(self._inference.limits, limit))
         if secure:
             connection.close()
             return
@@ -84,7 +77,7 @@ class Refusals:
 
 def _why(limits: Limits, limit: str) -> ServiceError:
     if limit == "address_connections":
-        return TooManyFromAddress(
-            f"your address has {limits.address_connections} open connections, as many as it may; close one, or keep them longer"
-        )
-    return TooManyConnections(f"the server has {limits.connections} open connections, as many as it may; try again, or another")
+        why = f"your address has {limits.address_connections} open connections, as many as it may; close one, or keep them longer"
+        return TooManyFromAddress(why, limit=limit)
+    why = f"the server has {limits.connections} open connections, as many as it may; try again, or another"
+    return TooManyConnections(why, limit=limit)

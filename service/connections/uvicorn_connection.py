@@ -10,39 +10,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.account import Plain
-from service.connections.clock import ReadingClock
 from service.connections.deadlines import End, late, of_body, of_head, step
 from service.connections.departures import Departures
 from service.connections.lingering import LINGER_BYTES, linger
 from service.connections.unread import Unread
+from service.connections.uvicorn_flow import Flow
 from service.context import Service
 from service.errors import BadRequest, ServiceError
 from service.guard.input.framing import Framing
 from service.guard.input.request_head import NO_HTTP
-from service.response import STATUS_LINES, Header, code_of, failed, lines, request_id
-
-
-class Flow(FlowControl):
-    """uvicorn's, which stops a clock while nothing is read."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(transport)
-        self.clock = ReadingClock(loop)
-
-    def pause_reading(self) -> None:
-        """Nothing more is read."""
-        self.clock.stop()
-        super().pause_reading()
-
-    def resume_reading(self) -> None:
-        """It is again."""
-        if self.read_paused:
-            self.clock.go()
-            super().resume_reading()
+from service.response import STATUS_LINES, Header, lines
 
 
 class Connection(HttpToolsProtocol):
@@ -180,15 +159,11 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, error: ServiceError) -> None:
         """Answers what cannot be read on, and ends the connection."""
-        if error.limit:
-            self.service.inference.limited.count(error.limit)
         self.between, self.refused = False, True
         self.flush()  # what was answered before goes out before
         begun = answered(self.cycle) or answered(self.running)
         self.drop()
-        name = request_id(None)
-        response = failed(error, name)
-        self.service.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        response = self.service.inference.turned_away(error)
         if begun:  # another answer would be read as a part of that one
             self.end()
             return
