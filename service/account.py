@@ -15,6 +15,8 @@ from service.response import Response
 
 #: The status of a request whose client left before its answer, as proxies log it.
 LEFT = 499
+#: Longer paths are cut (characters): many wait in the log's queue, and a caller chooses how long they are.
+PATH = 512
 
 
 class Plain(NamedTuple):

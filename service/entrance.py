@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope, WebsocketScope
 
-from service.account import Account, Plain
+from service.account import PATH, Account, Plain
 from service.attended import attended
 from service.guard.access import Access
 from service.guard.admin_address import from_admin_address
@@ -81,7 +81,3 @@ class Entrance:
             await send({"type": "websocket.http.response.body", "body": response.body, "more_body": False})
         else:
             await send({"type": "websocket.close", "code": 1008, "reason": None})
-
-
-#: Longer paths are cut (characters).
-PATH = 512

@@ -8,15 +8,13 @@ import quart
 import structlog
 from quart import Quart, request
 
-from service.account import Account, Plain
+from service.account import PATH, Account, Plain
 from service.blueprints import answers
 from service.guard.principal import Principal
 from service.response import code_of
 
 #: Longer answers are no errors of ours (bytes).
 LONGEST = 64 * 1024
-#: Longer paths are cut (characters): many wait in the log's queue, and a caller chooses how long they are.
-PATH = 512
 
 
 def keep_accounts(app: Quart, account: Account) -> None:

@@ -20,6 +20,7 @@ from service.guard.access import Access, access_of
 from service.guard.address import Trusted, caller
 from service.guard.admin_address import from_admin_address
 from service.guard.principal import Scope
+from service.lane.express import peer_of
 from service.store import Asked
 
 Running = quart.Request | quart.Websocket
@@ -82,9 +83,7 @@ class AdminRoutes:
 
 def asked(principal: str, running: Running, trusted: Trusted) -> Asked:
     """Who asks, in which request, from which address; whoever did not say who he is goes by that."""
-    scope = running.scope
-    client = scope.get("client")
-    address = caller(list(scope["headers"]), None if client is None else client[0], trusted)
+    address = caller(list(running.scope["headers"]), peer_of(running.scope), trusted)
     return Asked(principal or f"address:{address}", answers.name(), address)
 
 

@@ -10,6 +10,7 @@ from werkzeug.exceptions import NotFound
 
 from service.blueprints import answers
 from service.blueprints.admin_routes import AdminRoutes
+from service.blueprints.browsers import is_preflight
 from service.blueprints.faults import settled
 from service.context import Service
 from service.errors import Forbidden, OverBudget, Unauthorized
@@ -32,7 +33,7 @@ def keep_gate(app: Quart, service: Service) -> None:
         rule = running.url_rule
         away = admin.hides(running)
         access = None if rule is None or away else access_of(rule.endpoint, app.view_functions.get(rule.endpoint))
-        if preflights and not away and _preflight(running):
+        if preflights and not away and is_preflight(running):
             access = OPEN
         open_to_all = access is not None and access.scope is None
         principal = gate.stranger(headers, peer) if open_to_all else gate.identify(headers, peer)
@@ -71,14 +72,3 @@ def keep_gate(app: Quart, service: Service) -> None:
         except (Unauthorized, Forbidden, OverBudget, NotFound) as error:
             admin.tell(websocket, error)
             raise
-
-
-def _preflight(running: quart.Request | quart.Websocket) -> bool:
-    """Whether a browser asks whether it may ask: it does so without a credential (Fetch, 4.8)."""
-    headers = running.headers
-    return (
-        isinstance(running, quart.Request)
-        and running.method == "OPTIONS"
-        and "origin" in headers
-        and "access-control-request-method" in headers
-    )

@@ -6,8 +6,8 @@ import pytest
 from quart import Quart
 
 from batching import Answer
-from service.account import Account, Plain
-from service.blueprints.accounts import PATH, keep_accounts
+from service.account import PATH, Account, Plain
+from service.blueprints.accounts import keep_accounts
 from service.request import Request
 from service.response import Response
 
