@@ -23,8 +23,6 @@ from service.processes.place import Place
 
 log = logging.getLogger("tureen.acceptor")
 
-#: Connections taken in one turn of the loop, so that those that are open get their turn too.
-MOST: Final = 64
 #: How soon a worker that left a connection to another looks again (seconds).
 LOOK_S: Final = 0.001
 #: How long a process without free descriptors waits before it asks again (seconds).
@@ -84,7 +82,6 @@ class Acceptor(asyncio.AbstractServer):
         self._secure = secure
         self._turn = Turn()
         self._timer: asyncio.TimerHandle | None = None
-        self._burst = 1  # to ask for one that is not there costs as much as to take one that is
         self._serving = False
         self._told_at = float("-inf")
         self.open = 0  # of this socket's; the line has the worker's, whichever socket they came to
@@ -162,17 +159,14 @@ class Acceptor(asyncio.AbstractServer):
         listening = self._listening
         if listening is None:
             return
-        for _ in range(self._burst):
-            if self._others and not self._is_ours():
-                self._look_again(LOOK_S)
-                return
-            if not self._accept(listening):
-                self._burst = 1
-                self._turn = Turn(None, self._turn.impatient_until)
-                return
-            if self._turn.since is not None:  # another had its time, and it was still there
-                self._turn = Turn(None, self._loop.time() + IMPATIENCE_S)
-        self._burst = min(2 * self._burst, MOST)
+        if self._others and not self._is_ours():
+            self._look_again(LOOK_S)
+            return
+        # One in each turn of the loop: those that are open wait for one beginning, not for as many as came together.
+        if not self._accept(listening):
+            self._turn = Turn(None, self._turn.impatient_until)
+        elif self._turn.since is not None:  # another had its time, and it was still there
+            self._turn = Turn(None, self._loop.time() + IMPATIENCE_S)
 
     def _is_ours(self) -> bool:
         others = [line.connections for line in self._others if line.phase is Phase.SERVING]
