@@ -44,10 +44,10 @@ class Line:
         return (await self._open())[1]
 
     async def close(self) -> None:
-        """Closes it."""
+        """Closes it, whatever is still to be sent."""
         streams, self._streams = self._streams, None
         if streams is not None:
-            streams[1].close()
+            streams[1].transport.abort()
             with contextlib.suppress(OSError):
                 await streams[1].wait_closed()
 
