@@ -28,8 +28,6 @@ from service.sections import Limits
 
 #: A key of ``app.config``: how many plain functions may run at once.
 SYNC_THREADS = "SYNC_THREADS"
-
-
 #: What a form may have beside files: bytes, and fields.
 FORM_BYTES, FORM_PARTS = 500_000, 1000
 

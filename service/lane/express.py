@@ -43,18 +43,19 @@ class ExpressLane:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One ASGI connection."""
-        if scope["type"] == "http" and scope["method"] == "POST" and self._is_open() and not scope.get("root_path"):
-            found = target(scope["path"])
-            if found is not None:
-                headers = dict(scope["headers"])
-                if b"origin" not in headers:
-                    await self._answer(found, headers, scope, receive, send)
+        if scope["type"] == "http" and self._is_open() and not scope.get("root_path"):
+            if scope["method"] == "POST":
+                found = target(scope["path"])
+                if found is not None:
+                    headers = dict(scope["headers"])
+                    if b"origin" not in headers:
+                        await self._answer(found, headers, scope, receive, send)
+                        return
+            elif scope["method"] == "GET":
+                probed = self._probes.answer(scope["path"], dict(scope["headers"]))
+                if probed is not None:
+                    await answer(probed, send)
                     return
-        elif scope["type"] == "http" and scope["method"] == "GET" and self._is_open() and not scope.get("root_path"):
-            probed = self._probes.answer(scope["path"], dict(scope["headers"]))
-            if probed is not None:
-                await answer(probed, send)
-                return
         await self._app(scope, receive, send)
 
     async def _answer(

@@ -18,7 +18,8 @@ from service.connections.hypercorn_connection import Connection
 from service.connections.hypercorn_protocols import use_protocols
 from service.connections.hypercorn_watch import Watches
 from service.context import Service
-from service.lane.heads import END, LEAVE, Heads, judged
+from service.guard.input.framing import END
+from service.lane.heads import LEAVE, Heads, judged
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Response, lines
 from service.routing import target

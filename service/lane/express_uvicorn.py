@@ -23,8 +23,9 @@ from uvicorn.server import ServerState
 from service.connections.departures import Departures
 from service.connections.uvicorn_connection import Connection, own_lines
 from service.context import Service
+from service.guard.input.framing import END
 from service.lane.exchange import Exchange
-from service.lane.heads import END, LEAVE, Heads, judged
+from service.lane.heads import LEAVE, Heads, judged
 from service.lane.outbox import Outbox
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Response

@@ -15,7 +15,6 @@ from service.guard.gate import Gate, Known
 from service.guard.principal import Principal, Scope
 from service.routing import Target
 
-END = b"\r\n\r\n"
 #: Longer heads, and more of them, are not kept: what callers send must not fill memory.
 LONGEST, MOST = 2048, 256
 #: Any of these makes a request more than a lane at a protocol's depth understands.
@@ -24,8 +23,6 @@ LEAVE = frozenset({b"origin", b"transfer-encoding", b"expect", b"upgrade"})
 FORWARDED: Final = b"x-forwarded-for"
 #: A head with one of these is new each time.
 UNIQUE = frozenset({b"x-request-id", b"traceparent"})
-
-
 #: What is judged with the head, and then nobody's.
 SECRET: Final = frozenset({b"authorization", b"x-api-key"})
 
