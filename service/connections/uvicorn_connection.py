@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.between = self.headed = False
+        self.between = self.headed = self.booked = False
         self.begun = self.idle_since = None
         super().on_message_begin()
 
