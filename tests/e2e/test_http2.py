@@ -294,7 +294,7 @@ def test_without_tls_there_is_no_http_2(hypercorn_server: Server) -> None:
     assert hypercorn_server.request("PRI", "*").status == 400
 
 
-def test_no_malformed_request_was_answered(server: Server) -> None:
+def test_a_request_that_says_its_length_twice_is_not_answered(server: Server) -> None:
     refused = exchange(server, (asked(("content-length", "0"), ("content-length", "0")), b""))
     assert refused == [(0, b"")]
 

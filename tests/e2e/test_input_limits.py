@@ -19,7 +19,7 @@ from tests.e2e.limited import KINDS, both, count
 from tests.e2e.patience import until
 from tests.e2e.served import Reply, Server
 from tests.e2e.wire import wire
-from tests.traps.frames import BINARY, PING, TEXT, WebSocket, frame, websocket
+from tests.traps.frames import BINARY, PING, TEXT, frame, websocket
 
 LIMITS = {
     "json_depth": 8,
@@ -219,10 +219,6 @@ def part(kind: int, payload: bytes) -> bytes:
     return bytes([whole[0] & 0x7F]) + whole[1:]
 
 
-def send(client: WebSocket, data: bytes) -> None:
-    client.finish(data)
-
-
 @pytest.mark.parametrize(
     "frames",
     [
@@ -236,16 +232,15 @@ def send(client: WebSocket, data: bytes) -> None:
 )
 def test_a_message_over_its_limit_is_refused(server: Server, frames: bytes) -> None:
     with counted(server, "websocket_message_bytes"), websocket(server, "/echo") as client:
-        send(client, frame(TEXT, b"a"))
+        client.push(frame(TEXT, b"a"))
         assert client.receive() == (TEXT, b"'a'")
-        send(client, frames)
+        client.push(frames)
         assert client.closing_code() == 1009
 
 
 def test_a_message_within_its_limit_is_taken_in_whatever_frames(server: Server) -> None:
     with websocket(server, "/echo") as client:
-        send(
-            client,
+        client.push(
             part(BINARY, bytes(600)) + frame(PING, b"x") + part(0, b"") + frame(0, bytes(400)) + frame(TEXT, "é".encode() * 500),
         )
         assert client.receive()[0] == 10
@@ -288,7 +283,7 @@ def test_a_message_within_its_limit_is_taken_in_whatever_frames(server: Server) 
 )
 def test_what_is_no_frame_closes_the_websocket(server: Server, frames: bytes, code: int) -> None:
     with websocket(server, "/echo") as client:
-        send(client, frames)
+        client.push(frames)
         assert client.closing_code() == code
 
 

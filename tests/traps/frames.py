@@ -60,9 +60,9 @@ class WebSocket:
                     return
                 left = left[self._socket.send(left[: 256 * 1024], socket.MSG_DONTWAIT) :]
 
-    def finish(self, left: bytes) -> None:
-        """Sends what a flood left."""
-        self._socket.sendall(left)
+    def push(self, data: bytes) -> None:
+        """Sends bytes as they are."""
+        self._socket.sendall(data)
 
     def receive(self) -> tuple[int, bytes]:
         """The next message that is no ping: its kind, its payload."""

@@ -46,7 +46,7 @@ def test_websocket_messages_that_a_handler_does_not_read_are_bounded_and_none_is
         assert begun < 100  # and it is the client that waits
         assert server.get("/inside").json()["rss"] - before < 64 * MIB
         server.post(f"/deaf/{name}")
-        client.finish(left)
+        client.push(left)
         client.send(BINARY, b"end")
         size, digest = client.json()
     expected = hashlib.sha256()
