@@ -147,7 +147,8 @@ class Connection(TCPServer):
     async def _close(self) -> None:
         self._flush_soon()
         self.unsent.watch()
-        await super()._close()
+        with contextlib.suppress(OSError):  # the client was gone before it could be told of the end
+            await super()._close()
 
     async def _initiate_server_close(self) -> None:
         self._flush_soon()
