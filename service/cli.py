@@ -120,6 +120,8 @@ def _supervise(options: dict[str, object], first: Spawned, begun: float) -> int:
 @click.argument("directory", type=click.Path(path_type=Path))
 def demo(directory: Path) -> None:
     """Train the demo models into DIRECTORY: digits, ranker, recommender, fraud."""
+    # On more threads BLAS sums in another order, and each machine would have other models. NumPy has to find it at its import.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from models.zoo.demo import DemoError, build
     from service.progress import Bar
 
