@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.e2e.served import run
+from tests.e2e.served import Server, run, serving
+
+
+class Keyed(NamedTuple):
+    """A server that asks for a key, one that it takes, and the directory in which it keeps them."""
+
+    server: Server
+    key: str
+    state: Path
+
+
+@contextmanager
+def keyed(repository: Path, place: Path, *options: object) -> Iterator[Keyed]:
+    """Such a server in that directory, for as long as it is needed; the options are its key's."""
+    state = place / "state"
+    key = key_of(state, *options)
+    with serving(repository, cwd=place, env=asking(state)) as server:
+        yield Keyed(server, key, state)
 
 
 def asking(state: Path) -> Mapping[str, str]:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.e2e.browser import CHROMIUM, Page, page_of
 from tests.e2e.conftest import Servers
-from tests.e2e.keyed import asking, bearer, key_of
+from tests.e2e.keyed import Keyed, bearer, key_of, keyed
 from tests.e2e.patience import until
-from tests.e2e.served import Server, serving
+from tests.e2e.served import Server
 
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here; apt-get install chromium")
 OPERATION = "#operations-model_affine-post_v1_models_affine_predict"
@@ -87,19 +87,9 @@ def test_nothing_else_is_ever_read(server: Server, file: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys") / "state"
-
-
-@pytest.fixture(scope="module")
-def key(state: Path) -> str:
-    """Of one model alone."""
-    return key_of(state, "--model", "affine")
-
-
-@pytest.fixture(scope="module")
-def guarded(kitchen: Path, state: Path, key: str) -> Iterator[Server]:
-    with serving(kitchen, cwd=state.parent, env=asking(state)) as made:
+def guarded(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """With a key of one model alone."""
+    with keyed(kitchen, tmp_path_factory.mktemp("guarded"), "--model", "affine") as made:
         yield made
 
 
@@ -122,20 +112,18 @@ def execute(page: Page) -> str:
 
 
 @NEEDS_CHROMIUM
-def test_a_server_that_asks_for_a_key_shows_a_box_for_it_and_then_what_the_key_may_use(
-    guarded: Server, key: str, tmp_path: Path
-) -> None:
-    with page_of(f"{guarded.url}/docs", tmp_path) as page:
-        paste(page, key)
-        mine = guarded.get("/openapi.json", bearer(key)).json()
+def test_a_server_that_asks_for_a_key_shows_a_box_for_it_and_then_what_the_key_may_use(guarded: Keyed, tmp_path: Path) -> None:
+    with page_of(f"{guarded.server.url}/docs", tmp_path) as page:
+        paste(page, guarded.key)
+        mine = guarded.server.get("/openapi.json", bearer(guarded.key)).json()
         count = sum(len(item) for item in mine["paths"].values())
         page.await_true(f"document.querySelectorAll('.opblock').length == {count}")
         assert page.evaluate("document.getElementById('door').hidden")
         assert "200" in execute(page)
         page.reload()  # the tab keeps it
         assert "predictions" in execute(page)
-        assert key not in page.evaluate("location.href + document.cookie + JSON.stringify(localStorage)")
-        assert not [url for url in page.requests if key in url]
+        assert guarded.key not in page.evaluate("location.href + document.cookie + JSON.stringify(localStorage)")
+        assert not [url for url in page.requests if guarded.key in url]
         page.reload("document.getElementById('forget').click()")
         page.await_true("document.querySelector('#door:not([hidden])')")
         assert page.evaluate("sessionStorage.length") == 0
@@ -144,8 +132,8 @@ def test_a_server_that_asks_for_a_key_shows_a_box_for_it_and_then_what_the_key_m
 
 
 @NEEDS_CHROMIUM
-def test_a_key_that_is_not_known_is_told_and_not_kept(guarded: Server, tmp_path: Path) -> None:
-    with page_of(f"{guarded.url}/docs", tmp_path) as page:
+def test_a_key_that_is_not_known_is_told_and_not_kept(guarded: Keyed, tmp_path: Path) -> None:
+    with page_of(f"{guarded.server.url}/docs", tmp_path) as page:
         for wrong in ("tur_wrong", "schlüssel", "☃"):
             paste(page, wrong)
             page.await_true("document.getElementById('problem').textContent != ''")
@@ -154,9 +142,9 @@ def test_a_key_that_is_not_known_is_told_and_not_kept(guarded: Server, tmp_path:
 
 
 @NEEDS_CHROMIUM
-def test_a_key_given_to_authorize_goes_before_that_of_the_tab(guarded: Server, key: str, tmp_path: Path) -> None:
-    with page_of(f"{guarded.url}/docs", tmp_path) as page:
-        paste(page, key)
+def test_a_key_given_to_authorize_goes_before_that_of_the_tab(guarded: Keyed, tmp_path: Path) -> None:
+    with page_of(f"{guarded.server.url}/docs", tmp_path) as page:
+        paste(page, guarded.key)
         page.await_true("document.querySelector('.auth-wrapper .authorize')")
         page.evaluate("document.querySelector('.auth-wrapper .authorize').click()")
         page.await_true("document.querySelector('#api_key_value')")
@@ -164,30 +152,30 @@ def test_a_key_given_to_authorize_goes_before_that_of_the_tab(guarded: Server, k
         assert "401" in execute(page)
 
 
-def test_the_page_and_its_parts_are_open_and_the_document_is_not(guarded: Server, key: str) -> None:
-    page = guarded.get("/docs")
+def test_the_page_and_its_parts_are_open_and_the_document_is_not(guarded: Keyed) -> None:
+    page = guarded.server.get("/docs")
     assert page.status == 200
     for part in re.findall(rb'(?:src|href)="(docs/[^"]*)"', page.body):
-        assert guarded.get(f"/{part.decode()}").status == 200
-    refused = guarded.get("/openapi.json")
+        assert guarded.server.get(f"/{part.decode()}").status == 200
+    refused = guarded.server.get("/openapi.json")
     assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Bearer realm="tureen"')
-    assert guarded.get("/openapi.json", {"X-API-Key": key}).status == 200
+    assert guarded.server.get("/openapi.json", {"X-API-Key": guarded.key}).status == 200
 
 
-def test_the_document_holds_no_model_but_those_that_its_reader_may_use(guarded: Server, state: Path, key: str) -> None:
+def test_the_document_holds_no_model_but_those_that_its_reader_may_use(guarded: Keyed) -> None:
     def models(shown: str) -> set[str]:
-        paths = guarded.get("/openapi.json", bearer(shown)).json()["paths"]
+        paths = guarded.server.get("/openapi.json", bearer(shown)).json()["paths"]
         return {
             path.split("/")[3].partition(":")[0] for path in paths if path.startswith("/v2/models/") and path.endswith("/infer")
         }
 
-    every = key_of(state)
-    until(lambda: guarded.get("/v2", bearer(every)).status == 200, "the new key is known")
-    assert models(key) == {"affine", "{name}"}
+    every = key_of(guarded.state)
+    until(lambda: guarded.server.get("/v2", bearer(every)).status == 200, "the new key is known")
+    assert models(guarded.key) == {"affine", "{name}"}
     assert models(every) > {"affine", "half", "{name}"}
-    narrow, wide = (guarded.get("/openapi.json", bearer(shown)) for shown in (key, every))
+    narrow, wide = (guarded.server.get("/openapi.json", bearer(shown)) for shown in (guarded.key, every))
     assert b"half" not in narrow.body
     assert narrow.headers["etag"] != wide.headers["etag"]
     assert narrow.headers["cache-control"] == "private, no-cache"
     assert {"authorization", "x-api-key"} <= {name.strip().lower() for name in narrow.headers["vary"].split(",")}
-    assert guarded.get("/openapi.json", {**bearer(every), "if-none-match": narrow.headers["etag"]}).status == 200
+    assert guarded.server.get("/openapi.json", {**bearer(every), "if-none-match": narrow.headers["etag"]}).status == 200

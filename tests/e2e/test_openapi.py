@@ -16,7 +16,7 @@ import pytest
 from onnx_graphs import echo, write
 
 from tests.e2e.conftest import Servers
-from tests.e2e.keyed import asking, bearer, key_of
+from tests.e2e.keyed import Keyed, bearer, keyed
 from tests.e2e.served import Server, serving
 
 HERE = Path(__file__).parent
@@ -65,21 +65,10 @@ def menu_server(menu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("guarded") / "state"
-
-
-@pytest.fixture(scope="module")
-def key(state: Path) -> str:
-    """One that may do everything."""
-    return key_of(state, "--scope", "admin")
-
-
-@pytest.fixture(scope="module")
-def guarded(menu: Path, state: Path, key: str) -> Iterator[Server]:
-    """The same menu for those alone who have a key."""
-    with serving(menu, cwd=state.parent, env=asking(state)) as server:
-        yield server
+def guarded(menu: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """The same menu for those alone who have a key, with one that may do everything."""
+    with keyed(menu, tmp_path_factory.mktemp("guarded"), "--scope", "admin") as made:
+        yield made
 
 
 def document_of(server: Server) -> Any:
@@ -157,26 +146,26 @@ def test_schemathesis_finds_nothing_that_our_own_document_does_not_say(menu_serv
 
 
 def test_schemathesis_finds_nothing_where_a_key_is_asked_for_and_no_operation_that_does_without(
-    guarded: Server, key: str, tmp_path: Path
+    guarded: Keyed, tmp_path: Path
 ) -> None:
     # Its check `ignored_auth` asks each operation that wants a key without one, and with a wrong one.
     said = schemathesis(
-        tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{guarded.url}/openapi.json", "-n", 2,
-        "--phases", "examples,fuzzing", "--header", f"Authorization: Bearer {key}", "--exclude-path-regex", TWICE,
+        tmp_path, "--config-file", HERE / "schemathesis.toml", "run", f"{guarded.server.url}/openapi.json", "-n", 2,
+        "--phases", "examples,fuzzing", "--header", f"Authorization: Bearer {guarded.key}", "--exclude-path-regex", TWICE,
     )  # fmt: skip
     tested = re.search(r"Tested: (\d+)", said)
-    paths = [path for path in guarded.get("/openapi.json", bearer(key)).json()["paths"] if not re.search(TWICE, path)]
+    paths = [
+        path for path in guarded.server.get("/openapi.json", bearer(guarded.key)).json()["paths"] if not re.search(TWICE, path)
+    ]
     assert tested is not None
     assert int(tested[1]) >= len(paths)
 
 
-def test_schemathesis_would_find_an_operation_that_does_without_a_key(
-    menu_server: Server, guarded: Server, key: str, tmp_path: Path
-) -> None:
-    (tmp_path / "guarded.json").write_bytes(guarded.get("/openapi.json", bearer(key)).body)
+def test_schemathesis_would_find_an_operation_that_does_without_a_key(menu_server: Server, guarded: Keyed, tmp_path: Path) -> None:
+    (tmp_path / "guarded.json").write_bytes(guarded.server.get("/openapi.json", bearer(guarded.key)).body)
     said = schemathesis(
         tmp_path, "run", tmp_path / "guarded.json", "--url", menu_server.url, "-n", 1, "--checks", "ignored_auth",
-        "--phases", "fuzzing", "--header", f"Authorization: Bearer {key}", "--include-path", "/v2/models/stats", finds=True,
+        "--phases", "fuzzing", "--header", f"Authorization: Bearer {guarded.key}", "--include-path", "/v2/models/stats", finds=True,
     )  # fmt: skip
     assert "/v2/models/stats" in said
 
