@@ -7,7 +7,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -311,3 +311,11 @@ def test_a_handler_whose_client_did_not_wait_for_the_answer_ends(server: Server)
 def test_little_is_read_of_a_client_that_did_not_wait_for_the_answer(server: Server) -> None:
     with wire(server) as connection, pytest.raises(ConnectionError):
         connection.send(HANDSHAKE, *repeat(frame(BINARY, bytes(100_000)), 10_000))
+
+
+@pytest.mark.parametrize("after", [b"", bytes(300_000)])
+def test_a_refused_client_that_leaves_with_a_reset_is_no_complaint(server: Server, after: bytes) -> None:
+    for _ in range(40):
+        with wire(server) as connection, suppress(ConnectionError):
+            connection.send(HANDSHAKE + frame(TEXT, b"x") + after)
+            connection.reset()
