@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from models.errors import NotReady
 from models.manifest import Manifest
-from models.repository import Stamp
+from models.stamp import Stamp
 from models.runtime import Runtime
 from models.signature import Signature
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from types import MappingProxyType
 from models.errors import LoadError, UnknownModel
 from models.manifest import FILE, Manifest, Versions, read_manifest
 from models.nearest import nearest
+from models.plain_file import NotPlain
+from models.stamp import Stamp, stamp_of
 
 PLATFORMS: Mapping[str, str] = MappingProxyType({"model.onnx": "onnxruntime_onnx", "model.txt": "lightgbm", "model.py": "python"})
 _SUFFIXES = {**{Path(name).suffix: platform for name, platform in PLATFORMS.items()}, ".bst": "lightgbm"}
@@ -27,9 +29,6 @@ _ONE_OF = "model.onnx, model.txt or model.py"
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _MOST_FILES = 10_000  # in one version's directory
-
-Stamp = tuple[tuple[str, int, int, int], ...]
-"""Path, size, mtime in ns and inode of each of a version's files: unequal when any of them was changed or replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +200,8 @@ def _scan_version(model: str, version: int, directory: Path, bare: list[str] | N
         if len(found) != 1:
             came = f"has {' and '.join(found)}" if found else "has no model file"
             return VersionEntry(version, None, f"{where} {came}; expected exactly one of {_ONE_OF}")
-        stamp = tuple(sorted(_stamps(directory, directory)))
-    except _Refused as refused:
+        stamp = stamp_of(directory)
+    except NotPlain as refused:
         return VersionEntry(version, None, f"{where} {refused}")
     except OSError as error:
         return VersionEntry(version, None, f"{where} cannot be read: {error.strerror}")
@@ -229,25 +228,6 @@ def require_unchanged(source: Source, *, loaded: bool = False) -> None:
         raise LoadError(f"its files cannot be read: {error.strerror}") from error
     if moved:
         raise LoadError("its files were changed while it was loaded; load it again once they are in place")
-
-
-class _Refused(Exception):
-    """What a version's directory may not hold."""
-
-
-def _stamps(directory: Path, top: Path) -> Iterator[tuple[str, int, int, int]]:
-    for child in directory.iterdir():
-        if child.name.startswith(".") or child.name == "__pycache__":
-            continue
-        relative, info = child.relative_to(top).as_posix(), child.lstat()
-        if stat.S_ISDIR(info.st_mode):
-            yield from _stamps(child, top)
-        elif stat.S_ISREG(info.st_mode):
-            yield relative, info.st_size, info.st_mtime_ns, info.st_ino
-        elif stat.S_ISLNK(info.st_mode):
-            raise _Refused(f"has a symlink, {relative}; put the file itself there")
-        else:
-            raise _Refused(f"has {relative}, which is not a plain file")
 
 
 def _single(only: Source) -> ModelEntry:
