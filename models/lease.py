@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from models.errors import NotReady
 from models.manifest import Manifest
-from models.stamp import Stamp
 from models.runtime import Runtime
 from models.signature import Signature
+from models.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
