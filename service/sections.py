@@ -133,7 +133,7 @@ class Cors(Section):
 
 
 class Log(Section):
-    """`[log]`: what is written, and how. A share is of the requests that succeed; the others are always told of."""
+    """`[log]`: what is written, and how. A share is of the requests that succeed; of the others 401, 403 and 429 are paced."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="debug, info, warning or error")
     format: Literal["auto", "json", "pretty"] = Field(default="auto", description="auto, json or pretty")

@@ -85,7 +85,11 @@ RESIDENT = Family("tureen_process_resident_memory_bytes", "gauge", "Resident mem
 CPU = Family("tureen_process_cpu_seconds", "counter", "User and system time of the workers of a line.", _WORKER)
 THREADS = Family("tureen_process_threads", "gauge", "Threads of the worker.", _WORKER)
 LOG_LINES = Family("tureen_log_lines", "counter", "Lines written to the log.")
-LOG_LEFT_OUT = Family("tureen_log_left_out_lines", "counter", "Requests without a line, as more came than [log] most_per_s.")
+LOG_LEFT_OUT = Family(
+    "tureen_log_left_out_lines",
+    "counter",
+    "Requests without a line, as more came than [log] most_per_s, or than are told of refusals.",
+)
 LOG_DROPPED = Family("tureen_log_dropped_lines", "counter", "Lines of the log that were lost rather than waited for.")
 
 STOOD_IN = Family(
