@@ -162,6 +162,20 @@ def test_keys_are_replaced_without_a_restart_and_the_old_ones_tokens_are_refused
         tokens.read(old, NOW)
 
 
+def test_a_secret_that_kubernetes_renews_is_read_again(tmp_path: Path) -> None:
+    # It turns a link to a folder over, and the file's own link stays as it is.
+    for folder in ("..1", "..2"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "keys").symlink_to("..data/keys")
+    tokens = reader(tmp_path, {"keys": [jwk("HS256")]})
+    (tmp_path / "..2" / "keys").write_text(json.dumps({"keys": [jwk("HS256", 1)]}))
+    (tmp_path / "..next").symlink_to("..2")
+    os.replace(tmp_path / "..next", tmp_path / "..data")
+    tokens.refresh()
+    assert tokens.read(signed(number=1), NOW).name == "jwt:shop"
+
+
 @pytest.mark.parametrize("broken", [b"{", b'{"keys": []}', b"", None])
 def test_a_broken_new_file_leaves_the_old_keys_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: bytes | None
