@@ -34,3 +34,11 @@ def refusals(metrics: bytes, limit: str) -> float:
 def count(server: Server, limit: str) -> float:
     """The same, asked for."""
     return refusals(server.get("/metrics").body, limit)
+
+
+@contextmanager
+def counted(server: Server, limit: str) -> Iterator[None]:
+    """Holds what is done within to one refusal, counted under that limit."""
+    before = count(server, limit)
+    yield
+    assert count(server, limit) == before + 1
