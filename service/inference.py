@@ -149,8 +149,10 @@ class Inference:
         return self.engine.submit(served, infer, timeout_s)
 
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
-        encoding = request.headers.get(b"content-encoding")
-        body = coding.inflate(request.body, None if encoding is None else encoding.decode("latin-1"), self.limits.inflated_bytes)
+        body, encoding = request.body, request.headers.get(b"content-encoding")
+        if encoding is not None:
+            limit = self.limits.inflated_bytes
+            body = self.engine.inflating.submit(coding.inflate, body, encoding.decode("latin-1"), limit).result()
         infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers), self.content)
         request.decoded = perf_counter()
         return infer

@@ -32,8 +32,8 @@ _MAX_LAYERS = 2
 _MAX_MEMBERS = 4096
 # What zlib leaves over of its input is copied at a member's end; a slice bounds that copy.
 _SLICE = 64 * 1024
-#: What is inflated at once.
-_PART = 1024 * 1024
+#: What is inflated at once, without the interpreter; then it is copied with it.
+_PART = 256 * 1024
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _LEVEL = 1
 _QVALUE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.ASCII)
