@@ -31,8 +31,9 @@ log = logging.getLogger("tureen.engine")
 
 #: More threads than this many calls in flight are never needed; they are started one by one, as calls need them.
 THREADS = 256
-#: How many bodies are inflated and decoded at once. Each may take as much memory as the limits let it; more would be no faster.
-DECODERS = 4
+#: How many bodies are inflated and decoded at once, on so many cores. Each may take as much memory as the limits let it, and more
+#: would be no faster; one alone would make a small body wait for all of a large one.
+DECODERS = max(2, min(4, os.cpu_count() or 1))
 #: How much less than the loop the threads weigh that inflate (as nice counts): on a core that they share, who waits for an answer
 #: goes before who sends what has yet to be unpacked.
 LATER = 15

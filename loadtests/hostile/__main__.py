@@ -14,9 +14,13 @@ from loadtests.hostile.rounds import Round, fare
 from loadtests.hostile.server import CLIENTS, Attacked, attacked, pin
 from loadtests.hostile.soak import soak
 
+#: What a new server answers first takes longer, and would make the normal longer than it is.
+WARM_UP_S = 3.0
+
 
 async def each(server: Attacked, names: list[str], seconds: float) -> int:
     """Every attack in turn, between two measurements of the normal."""
+    await fare(server, None, WARM_UP_S)
     normal = await fare(server, None, seconds)
     print(f"{'attack':18}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'MiB':>7}{'files':>7}  seen by the attacker", flush=True)
     _show(normal)

@@ -6,6 +6,7 @@ more than there is room for, and the body is refused when that byte comes.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Callable
@@ -32,8 +33,8 @@ _MAX_LAYERS = 2
 _MAX_MEMBERS = 4096
 # What zlib leaves over of its input is copied at a member's end; a slice bounds that copy.
 _SLICE = 64 * 1024
-#: What is inflated at once, without the interpreter; then it is copied with it.
-_PART = 256 * 1024
+#: What is inflated at once: a fraction of a millisecond, after which whoever else waits for the core goes first.
+_PART = 64 * 1024
 _GZIP, _ZLIB, _RAW = 31, 15, -15
 _LEVEL = 1
 _QVALUE = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\Z", re.ASCII)
@@ -116,6 +117,7 @@ def _inflate_one(view: memoryview, wbits: int, limit: int, whole: BytesIO) -> tu
                     raise _TooLarge
                 limit -= len(part)
                 whole.write(part)
+                os.sched_yield()
                 data = stream.unconsumed_tail
                 if not data and len(part) < _PART:
                     break
