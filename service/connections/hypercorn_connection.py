@@ -115,6 +115,7 @@ class Connection(TCPServer):
             await self.protocol.handle(Closed())
         finally:
             self.left = True
+            self.reader._buffer.clear()  # type: ignore[attr-defined]  # connections are garbage in cycles, which may wait for long
             self._gone()
             self.unsent.rest()
             await self.idle_task.stop()
