@@ -39,14 +39,12 @@ class Round:
         """Milliseconds."""
         return self.customer["p99"]
 
-    def faults(self, normal: float) -> list[str]:
-        """What broke a bound, in words."""
+    def faults(self) -> list[str]:
+        """What broke a bound other than that of time, in words."""
         faults = []
         statuses = self.customer["statuses"]
         if set(statuses) - FINE or self.customer["wrong"] or self.customer["broken"]:
             faults.append(f"the customer saw {statuses}, {self.customer['wrong']} wrong, {self.customer['broken']} broken")
-        if normal and self.p99 >= SLOWER * normal:
-            faults.append(f"the customer's p99 is {self.p99 / normal:.1f} times the normal one")
         if self.resident > HEAVIER:
             faults.append(f"the workers grew by {self.resident >> 20} MiB")
         if any(status.startswith("5") and status not in EXPLAINED for status in self.seen):
