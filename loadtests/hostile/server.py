@@ -1,4 +1,4 @@
-"""The server under attack: two workers with keys, tokens, budgets and limits on, and what it holds of the machine."""
+"""The server under attack: workers with keys, tokens, budgets and limits on, and what it holds of the machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from loadtests.run import free_port, serving
 
 TUREEN = str(Path(sys.executable).with_name("tureen"))
+WORKERS = 2
 SERVER, CLIENTS = {0}, {1}  # cores, where there are two
 CONFIG = """
 [auth]
@@ -86,7 +87,7 @@ def attacked(repository: Path, kind: str) -> Iterator[Attacked]:
         (directory / "customer.key").write_text(key, encoding="ascii")
         port = free_port()
         command = [TUREEN, "serve", str(repository), "--config", str(config), "--bind", f"127.0.0.1:{port}"]
-        command += ["--server", kind, "--workers", "2", "--app", "loadtests.hostile.inside:extend"]
+        command += ["--server", kind, "--workers", str(WORKERS), "--app", "loadtests.hostile.inside:extend"]
         with serving(command, f"http://127.0.0.1:{port}") as process:
             attacked = Attacked(port, process.pid, directory, key, private, public_pem)
             pin([process.pid, *attacked.workers()], SERVER)

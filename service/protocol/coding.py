@@ -75,23 +75,23 @@ class _TooLarge(Exception):
 
 def _gunzip(body: bytes, limit: int) -> bytes:
     view = memoryview(body)
-    whole = BytesIO()  # grows in place, where parts would have to be joined: twice the memory
+    parts: list[bytes] = []
     start = 0
     for _ in range(_MAX_MEMBERS):
-        read, limit = _inflate_one(view[start:], _GZIP, limit, whole)
+        read, limit = _inflate_one(view[start:], _GZIP, limit, parts)
         start += read
         if start == len(view):
-            return whole.getvalue()
+            return _joined(parts)
     raise BadRequest(f"The gzip body has more than {_MAX_MEMBERS} members; send it as one.")
 
 
 def _undeflate(body: bytes, limit: int) -> bytes:
     view = memoryview(body)
-    whole = BytesIO()
-    read, _ = _inflate_one(view, _ZLIB if _has_zlib_header(body) else _RAW, limit, whole)
+    parts: list[bytes] = []
+    read, _ = _inflate_one(view, _ZLIB if _has_zlib_header(body) else _RAW, limit, parts)
     if read != len(view):
         raise BadRequest(f"The deflate body ends {len(view) - read} bytes before the request's body does.")
-    return whole.getvalue()
+    return _joined(parts)
 
 
 _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {"gzip": _gunzip, "x-gzip": _gunzip, "deflate": _undeflate}
@@ -103,8 +103,8 @@ def _has_zlib_header(body: bytes) -> bool:
     return len(body) >= 2 and body[0] & 0x0F == 8 and body[0] >> 4 <= 7 and (body[0] << 8 | body[1]) % 31 == 0
 
 
-def _inflate_one(view: memoryview, wbits: int, limit: int, whole: BytesIO) -> tuple[int, int]:
-    """Writes one stream's content to ``whole``; returns the bytes of ``view`` it took and what is left of ``limit``."""
+def _inflate_one(view: memoryview, wbits: int, limit: int, parts: list[bytes]) -> tuple[int, int]:
+    """Adds one stream's content to ``parts``; returns the bytes of ``view`` it took and what is left of ``limit``."""
     stream = zlib.decompressobj(wbits)
     start = 0
     try:
@@ -114,9 +114,10 @@ def _inflate_one(view: memoryview, wbits: int, limit: int, whole: BytesIO) -> tu
             while True:
                 part = stream.decompress(data, min(limit + 1, _PART))
                 if len(part) > limit:
+                    _drop(parts)
                     raise _TooLarge
                 limit -= len(part)
-                whole.write(part)
+                parts.append(part)
                 os.sched_yield()
                 data = stream.unconsumed_tail
                 if not data and len(part) < _PART:
@@ -126,6 +127,24 @@ def _inflate_one(view: memoryview, wbits: int, limit: int, whole: BytesIO) -> tu
     except zlib.error:
         raise BadRequest("The request's body is not what its Content-Encoding says; send valid gzip or deflate.") from None
     raise BadRequest("The compressed body is cut short; send all of it.")
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """The parts as one, each let go of as soon as it has been copied: all and their whole at once would be twice the memory."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = BytesIO()
+    parts.reverse()
+    while parts:
+        whole.write(parts.pop())
+    return whole.getvalue()
+
+
+def _drop(parts: list[bytes]) -> None:
+    """Gives their memory back one by one: all at once holds the interpreter for milliseconds."""
+    while parts:
+        parts.pop()
+        os.sched_yield()
 
 
 def compress(body: bytes, accept: str | None, threshold: int = THRESHOLD) -> tuple[bytes, Coding | None]:
