@@ -17,7 +17,8 @@ from loadtests.hostile.server import CLIENTS, WORKERS, Attacked, pin
 from service.engine import DECODERS
 
 RATE = 200.0
-SETTLE_S = 2.0
+#: Until an attack has begun in full: five thousand connections take three seconds to open.
+SETTLE_S = 4.0
 #: What the customer may be made to wait at most, as a factor.
 SLOWER = 2.0
 #: What the workers may hold more at most, in bytes: what is inflated at once, 64 MiB each, and queues of messages.
