@@ -19,12 +19,10 @@ from hypercorn.events import Closed, RawData
 from hypercorn.events import Event as Happening
 from hypercorn.protocol.h2 import H2Protocol
 
-from service.account import Plain
 from service.connections.hypercorn_stream import Refused
 from service.errors import BadRequest, ServiceError
 from service.guard.input.request_head import long_head, many_lines
 from service.inference import Inference
-from service.response import code_of, failed, request_id
 
 #: Streams that a client may reset, or have reset, beside half of those that it opens.
 RESETS: Final = 100
@@ -129,14 +127,11 @@ class Http2(H2Protocol):
     def _refuse(self, request: RequestReceived, error: ServiceError) -> None:
         """Only what is over a limit is told why: what is malformed has no meaning that an answer could be to."""
         self._resets += 1
-        name = request_id(None)
-        response = failed(error, name)
-        self.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        response = self.inference.turned_away(error)
         with contextlib.suppress(ProtocolError):
             if not error.limit:
                 self.connection.reset_stream(request.stream_id, ErrorCodes.PROTOCOL_ERROR)
                 return
-            self.inference.limited.count(error.limit)
             status = (b":status", b"%d" % response.status)
             self.connection.send_headers(request.stream_id, [status, *response.headers, *self.config.response_headers("h2")])
             self.connection.send_data(request.stream_id, response.body, end_stream=True)

@@ -15,11 +15,9 @@ import h2.events
 from h2.exceptions import ProtocolError
 from hypercorn.protocol.events import Body, EndBody, Response
 
-from service.account import Plain
 from service.connections.hypercorn_http2 import Http2
 from service.connections.hypercorn_stream import Refused, Stream
 from service.errors import BodyTooLarge, ServiceError
-from service.response import code_of, failed, request_id
 
 #: Of control frames, so many seconds' worth may come at once.
 BURST_S: Final = 2.0
@@ -83,11 +81,8 @@ class PacedHttp2(Http2):
 
     async def expire(self, stream: Stream, error: ServiceError) -> None:
         """Ends a request that takes too long: with an answer where there was none, and then for its client."""
-        self.inference.limited.count(error.limit)
-        name, number = request_id(None), stream.stream_id
-        response = failed(error, name)
-        unanswered = stream.state.name == "REQUEST"
-        self.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
+        number, unanswered = stream.stream_id, stream.state.name == "REQUEST"
+        response = self.inference.turned_away(error)
         await self._close_stream(number)
         if unanswered:
             await self.stream_send(Response(stream_id=number, headers=response.headers, status_code=response.status))

@@ -27,19 +27,17 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
-from service.account import Plain
 from service.connections.hypercorn_pace import PacedHttp2
 from service.connections.hypercorn_stream import Refused, Stream, Turn
+from service.connections.lingering import CLOSE_S
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
 from service.guard.input.frames import Frames
 from service.guard.input.framing import Framing
 from service.guard.input.request_head import NO_HTTP, UNKNOWN_CODING, authority
 from service.inference import Inference
-from service.response import code_of, failed, request_id
+from service.response import failed, request_id
 
 EXTENSIONS: Final = b"sec-websocket-extensions"
-#: How long a WebSocket's peer has to answer a close frame (seconds).
-CLOSE_S: Final = 2.0
 
 TOO_LONG: Final = "the request's headers are longer than this server reads; send fewer or shorter ones"
 NO_HANDSHAKE: Final = "the WebSocket handshake lacks a key, or asks for another version than 13"
@@ -115,15 +113,11 @@ class Http1(H11Protocol):
         await self._refuse(refusal(status_code))
 
     async def _refuse(self, error: ServiceError) -> None:
-        if error.limit:
-            self.inference.limited.count(error.limit)
-        name = request_id(None)
-        response = failed(error, name)
+        response = self.inference.turned_away(error)
         own = [(b"connection", b"close"), *self.config.response_headers("h11")]
         await self._send_h11_event(h11.Response(status_code=response.status, headers=[*response.headers, *own]))
         await self._send_h11_event(h11.Data(data=response.body))
         await self._send_h11_event(h11.EndOfMessage())
-        self.inference.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
 
 
 class WebSocket(WSStream):

@@ -125,6 +125,7 @@ class Watch:
         if ending is not None:
             self._end(ending, 0.0 if stops or self._booked else self._watches.departures.wait(now))
             return
+        self._booked = False
         if read_s is not None:
             left = min(left, connection.read_at + read_s - now)
         self._ring(min(left, LOOK_S if stops else self._limits.idle_timeout_s))

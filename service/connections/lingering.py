@@ -15,6 +15,9 @@ LINGER_S: Final = 0.5
 #: What is read meanwhile (bytes); past it nothing is, for dropping a flood costs what reading it does.
 LINGER_BYTES: Final = 256 * 1024
 
+#: How long a WebSocket's peer has to answer a close frame (seconds).
+CLOSE_S: Final = 2.0
+
 
 def linger(transport: asyncio.WriteTransport, end: Callable[[], None]) -> None:
     """Ends our side, once what was written is sent; ``end`` is called when the client has had its time."""

@@ -9,11 +9,9 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
+from service.connections.lingering import CLOSE_S
 from service.guard.input.frames import Frames
 from service.guard.limited import Limited
-
-#: How long a peer has to read that its message was too long (seconds).
-CLOSE_S = 2.0
 
 
 class WebSocketProtocol(WSProtocol):
