@@ -15,15 +15,17 @@ from collections.abc import Iterator
 import jwt
 
 from loadtests.hostile.server import Attacked
+from service.guard.credentials.key import ID_LENGTH, PREFIX, SECRET_LENGTH
 
 _SYMBOLS = string.ascii_letters + string.digits
+_ID_SYMBOLS = string.ascii_lowercase + "234567"
 
 
 def keys(seed: int) -> Iterator[str]:
     """API keys that nobody was given, without end; every other has the form of the customer's."""
     chance = random.Random(seed)
     while True:
-        yield f"tur_{''.join(chance.choices(_SYMBOLS, k=10))}_{''.join(chance.choices(_SYMBOLS, k=43))}"
+        yield f"{PREFIX}_{''.join(chance.choices(_ID_SYMBOLS, k=ID_LENGTH))}_{''.join(chance.choices(_SYMBOLS, k=SECRET_LENGTH))}"
         yield "".join(chance.choices(_SYMBOLS, k=chance.randrange(1, 64)))
 
 
