@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := demo
 ARGS ?=
+# Tests mostly wait for servers; with fewer than two at once a core idles.
+PROCESSES ?= 2
 
 # Every package by the hashes that the index has of it, and whatever is not among them is refused.
 INSTALL := $(PIP) install --quiet --require-hashes
@@ -25,7 +27,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
