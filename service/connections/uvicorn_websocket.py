@@ -9,7 +9,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 from wsproto.frame_protocol import CloseReason
 
-from service.connections.lingering import CLOSE_S
+from service.connections.lingering import CLOSE_S, LINGER_BYTES
 from service.guard.input.frames import Frames
 from service.guard.limited import Limited
 
@@ -21,11 +21,15 @@ class WebSocketProtocol(WSProtocol):
     most: int
     asked = False
     over = False
+    dropped = 0
     frames: Frames
 
     def data_received(self, data: bytes) -> None:
         """The handshake, which has been judged, and then frames."""
         if self.over:
+            self.dropped += len(data)
+            if self.dropped > LINGER_BYTES and not self.transport.is_closing():
+                self.transport.pause_reading()
             return
         if not self.asked:
             self.asked = True
