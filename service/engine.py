@@ -31,8 +31,9 @@ log = logging.getLogger("tureen.engine")
 
 #: More threads than this many calls in flight are never needed; they are started one by one, as calls need them.
 THREADS = 256
-#: How many bodies are inflated and decoded at once, on so many cores. Each may take as much memory as the limits let it, and more
-#: would be no faster; one alone would make a small body wait for all of a large one.
+#: How many bodies are decoded at once, on so many cores. Each may take as much memory as the limits let it, and more would be no
+#: faster; one alone would make a small body wait for all of a large one. Of those one at a time is inflated: bombs take that
+#: memory once.
 DECODERS = max(2, min(4, os.cpu_count() or 1))
 #: How much less than the loop the threads weigh that inflate (as nice counts): on a core that they share, who waits for an answer
 #: goes before who sends what has yet to be unpacked.
@@ -62,7 +63,7 @@ class Engine:
         self.registry = registry
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
         self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
-        self.inflating = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-inflate", initializer=_give_way)
+        self.inflating = ThreadPoolExecutor(1, thread_name_prefix="tureen-inflate", initializer=_give_way)
         self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
         self._served: dict[tuple[str, int], Served] = {}
         self._by_path: dict[tuple[str, str | None, str | None], Served] = {}

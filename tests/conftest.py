@@ -6,14 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from models.zoo.demo import build
 from models.zoo.trained import Progress, Trained
-
-# How long a busy machine takes to make or to try an input is no rule of ours.
-settings.register_profile("tureen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("tureen")
 
 Making = tuple[Path, list[Trained], list[Progress]]
 

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 
 from loadtests.hostile.attacks import ATTACKS, UNWELCOME, Seen
 from loadtests.hostile.customer import Fared
-from loadtests.hostile.server import CLIENTS, WORKERS, Attacked, pin
-from service.engine import DECODERS
+from loadtests.hostile.server import CLIENTS, Attacked, pin
 
 RATE = 200.0
 #: Until an attack has begun in full: five thousand connections take three seconds to open.
 SETTLE_S = 4.0
 #: What the customer may be made to wait at most, as a factor.
 SLOWER = 2.0
-#: What the workers may hold more at most, in bytes: what is inflated at once, 64 MiB each, and queues of messages.
-HEAVIER = WORKERS * DECODERS * (64 << 20) + (100 << 20)
+#: What the workers may hold more at most, in bytes.
+HEAVIER = 200 << 20
 FINE = frozenset({"200"})
 #: Answers that say why; any other 5xx is a defect.
 EXPLAINED = frozenset({"503", "504"})

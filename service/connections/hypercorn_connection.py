@@ -43,10 +43,14 @@ class Connection(TCPServer):
         self._unsent = []
         self.clock = ReadingClock(self.loop)
         CLOCK.set(self.clock)
-        self.unsent = Unread(self.writer.transport, self.service.config.limits.write_timeout_s, self._left_unread)
+        limited = self.service.inference.limited
+        self.unsent = Unread(self.writer.transport, self.service.config.limits.write_timeout_s, limited)
         self._idle = Watch(self, self.watches)
         self.idle_task = self._idle  # type: ignore[assignment]  # has what Hypercorn calls of its own
-        await super().run()
+        try:
+            await super().run()
+        finally:
+            self._forget()
 
     async def protocol_send(self, event: Event) -> None:
         """What the protocol has for the client, or says of itself."""
@@ -59,9 +63,18 @@ class Connection(TCPServer):
         else:
             await super().protocol_send(event)
 
+    def _forget(self) -> None:
+        """Lets go of what points back here: what is only garbage in a cycle waits for a collector that runs seldom."""
+        self._unsent.clear()
+        lost = self.reader.exception()
+        if lost is not None:
+            lost.with_traceback(None)  # the writer keeps it, and it the frames that waited for the writer
+        del self.protocol, self.idle_task, self._idle, self.unsent, self.reader, self.writer
+
     async def close_idle(self) -> None:
         """Closes a connection that has no request in work."""
-        await asyncio.shield(self._initiate_server_close())
+        if not self.left:
+            await asyncio.shield(self._initiate_server_close())
 
     async def _send(self, data: bytes) -> None:
         if not data:
@@ -141,9 +154,6 @@ class Connection(TCPServer):
         self._flush_soon()
         linger(self.writer.transport, self.writer.transport.close)
         self.unsent.watch()
-
-    def _left_unread(self) -> None:
-        self.service.inference.limited.count("write_timeout_s")
 
     async def _close(self) -> None:
         self._flush_soon()

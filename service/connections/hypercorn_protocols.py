@@ -158,7 +158,10 @@ class WebSocket(WSStream):
 
     async def _send_pings(self) -> None:
         self._pings = asyncio.current_task()
-        await super()._send_pings()
+        try:
+            await super()._send_pings()
+        finally:
+            self._pings = None
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

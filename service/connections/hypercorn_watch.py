@@ -147,9 +147,12 @@ class Watch:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._ending = None
-        if not task.cancelled() and task.exception() is not None:
+        failed = not task.cancelled() and task.exception() is not None
+        if self._connection.left:
+            return
+        if failed:
             self._connection.writer.transport.abort()
-        elif not self._connection.left:
+        else:
             self._ring(self._step_s)
 
     # -- requests that do not come whole -----------------------------------------------------------------------------------------

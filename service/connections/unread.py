@@ -11,23 +11,24 @@ import fcntl
 import struct
 import sys
 import termios
-from collections.abc import Callable
 from typing import Final
+
+from service.guard.limited import Limited
 
 #: How often a peer is looked at within the time that it has.
 LOOKS: Final = 4
 
 
 class Unread:
-    """Ends a connection whose peer takes nothing for ``timeout_s``: tells ``gone``, and aborts it."""
+    """Ends a connection whose peer takes nothing for ``timeout_s``: counts that in ``limited``, and aborts it."""
 
-    __slots__ = ("_gone", "_left", "_loop", "_moved", "_timeout_s", "_timer", "_transport")
+    __slots__ = ("_left", "_limited", "_loop", "_moved", "_timeout_s", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.WriteTransport, timeout_s: float, gone: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.WriteTransport, timeout_s: float, limited: Limited) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._timeout_s = timeout_s
-        self._gone = gone
+        self._limited = limited
         self._timer: asyncio.TimerHandle | None = None
         self._left, self._moved = 0, 0.0
 
@@ -52,7 +53,7 @@ class Unread:
             self._moved = now
         self._left = left
         if now - self._moved >= self._timeout_s:
-            self._gone()
+            self._limited.count("write_timeout_s")
             self._transport.abort()
         else:
             self._timer = self._loop.call_later(self._timeout_s / LOOKS, self._look)

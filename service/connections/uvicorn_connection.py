@@ -55,7 +55,7 @@ class Connection(HttpToolsProtocol):
         self.step_s = step(self.limits)
         self.framing = Framing(self.limits.header_bytes, self.limits.header_count, self.limits.body_chunks)
         self.flow = Flow(transport, self.loop)
-        self.unsent = Unread(transport, self.limits.write_timeout_s, self._left_unread)
+        self.unsent = Unread(transport, self.limits.write_timeout_s, self.service.inference.limited)
         self.idle_since = self.loop.time()
         self.idle_timer = self.loop.call_later(self.limits.idle_timeout_s, self._look_whether_idle)
 
@@ -100,6 +100,7 @@ class Connection(HttpToolsProtocol):
                 timer.cancel()
         self.unsent.rest()
         self.drop()
+        self.forget()
 
     def shutdown(self) -> None:
         """The server stops: an idle connection is closed, a busy one after its answer."""
@@ -184,6 +185,12 @@ class Connection(HttpToolsProtocol):
                 cycle.waiting_for_100_continue = False  # whoever reads the body now may write no more
                 cycle.message_event.set()
 
+    def forget(self) -> None:
+        """Lets go of what points back here: what is garbage in a cycle waits for a collector that runs seldom."""
+        self.idle_timer = self.late_timer = self.running = None
+        self.cycle = None  # type: ignore[assignment]  # as before the first
+        self.pipeline.clear()
+
     def flush(self) -> None:
         """Writes what waits to be written."""
 
@@ -254,9 +261,6 @@ class Connection(HttpToolsProtocol):
             self.end()  # it was answered without its body
         else:
             self.refuse(late(self.limits, end))
-
-    def _left_unread(self) -> None:
-        self.service.inference.limited.count("write_timeout_s")
 
     def _unset_keepalive_if_required(self) -> None:
         """Bytes alone are no request: the idle time goes on until one begins."""

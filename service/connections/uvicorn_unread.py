@@ -26,7 +26,7 @@ class ReadWebSocket(WebSocketProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class
         """A client has asked for it."""
         super().connection_made(transport)
-        self.unsent = Unread(transport, self.write_timeout_s, self._left_unread)
+        self.unsent = Unread(transport, self.write_timeout_s, self.limited)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has left."""
@@ -74,9 +74,6 @@ class ReadWebSocket(WebSocketProtocol):
     def _watch_if_closing(self) -> None:
         if self.close_sent or self.transport.is_closing():
             self.unsent.watch()
-
-    def _left_unread(self) -> None:
-        self.limited.count("write_timeout_s")
 
 
 def websocket_protocol(service: Service) -> type[ReadWebSocket]:

@@ -85,6 +85,7 @@ class BoundedWebsocket(ASGIWebsocketConnection):
             await super().__call__(receive, send)
         finally:
             attendance.open.discard(self)
+            self._listener = self._client = None
         if self._closed:  # a server that cannot get rid of what came before does not read the client's goodbye
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):

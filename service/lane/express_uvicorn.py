@@ -116,6 +116,11 @@ class ExpressProtocol(Connection):
             if last.taken is not None:
                 last.taken.cancel()
 
+    def forget(self) -> None:
+        """Lets go of what points back here."""
+        super().forget()
+        self.last = None
+
     # -- the exchange --------------------------------------------------------------------------------------------------------
 
     def _take(self) -> Exchange | None:

@@ -27,6 +27,9 @@ _CR, _LF = b"\r\n"
 NO_CHUNKS: Final = "the body is not in chunks as HTTP/1.1 has them; check each chunk's length and line ends"
 
 
+Step = Callable[["Framing", bytes, int], int]
+
+
 class Framing:
     """One connection's requests. ``most_bytes`` and ``most_lines`` bound a head, and again what a body has beside its chunks;
     ``most_chunks`` those, each of which costs a parser more than a kilobyte of its data."""
@@ -49,7 +52,7 @@ class Framing:
 
     def __init__(self, most_bytes: int, most_lines: int, most_chunks: int = 10_000) -> None:
         self._most_bytes, self._most_lines, self._most_chunks = most_bytes, most_lines, most_chunks
-        self._read: Callable[[bytes, int], int] = self._head
+        self._read: Step = Framing._head
         self._next = self._read  # what follows the request
         self._part = bytearray()  # of a head, or of a line of a chunked body
         self._checked = 0  # of a head's bytes, those whose lines have been looked at
@@ -62,28 +65,28 @@ class Framing:
     @property
     def between(self) -> bool:
         """Whether no byte of a request has come that has not ended."""
-        return self._read == self._head and not self._part
+        return self._read is Framing._head and not self._part
 
     def judge(self, data: bytes) -> tuple[bytes, ServiceError | None]:
         """What of the client's bytes a parser may read, and why it may read no more: then nothing is to be judged any more."""
         at = begun = 0
         try:
             while at < len(data):
-                if self._read == self._silence:
+                if self._read is Framing._silence:
                     return data[:at], None
-                if self._read == self._head and not self._part:
+                if self._read is Framing._head and not self._part:
                     begun = at
                     if self._skips(data[at]):
                         data = data[:at] + data[at + 1 :]
                         continue
-                at = self._read(data, at)
+                at = self._read(self, data, at)
                 if self._plain:
                     data, at = data[:begun] + self._plain + data[at:], begun + len(self._plain)
                     self._plain = b""
-                if self._read != self._head:
+                if self._read is not Framing._head:
                     begun = at
         except ServiceError as error:
-            return data[:begun], error
+            return data[:begun], error.with_traceback(None)
         return data, None
 
     def _skips(self, byte: int) -> bool:
@@ -142,16 +145,16 @@ class Framing:
         if meant.websocket:
             if not last:
                 raise BadRequest(NO_UPGRADE)
-            self._read = self._opaque
+            self._read = Framing._opaque
             return b""
         if meant.last:
-            self._next = self._silence
+            self._next = Framing._silence
         if meant.length is None:
-            self._read = self._chunk_line
+            self._read = Framing._chunk_line
             self._spare, self._lines, self._chunks = self._most_bytes, 0, 0
         else:
             self._left = meant.length
-            self._read = self._sized if meant.length else self._next
+            self._read = Framing._sized if meant.length else self._next
         return meant.plain
 
     # -- bodies ----------------------------------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ class Framing:
             self._spend(len(chunk[2]))
         self._count_chunk()
         self._left = int(chunk[1], 16)
-        self._read = self._chunk if self._left else self._trailer
+        self._read = Framing._chunk if self._left else Framing._trailer
         return at
 
     def _whole_chunks(self, data: bytes, at: int) -> int:
@@ -201,7 +204,7 @@ class Framing:
         taken = min(self._left, len(data) - at)
         self._left -= taken
         if not self._left:
-            self._read = self._chunk_end
+            self._read = Framing._chunk_end
         return at + taken
 
     def _chunk_end(self, data: bytes, at: int) -> int:
@@ -209,7 +212,7 @@ class Framing:
             raise BadRequest(NO_CHUNKS)
         if self._part:
             self._part.clear()
-            self._read = self._chunk_line
+            self._read = Framing._chunk_line
         else:
             self._part += b"\r"
         return at + 1
