@@ -23,6 +23,7 @@ from quart_rate_limiter.store import RateLimiterStoreABC
 
 from service.guard.budgets.budget import Allowance, Bound, allowance_headers, tighter
 from service.guard.budgets.budgets import Budgets
+from service.guard.budgets.rules import Bounds
 from service.guard.gate import Grant
 from service.guard.principal import Principal
 
@@ -73,9 +74,9 @@ class Limiter(RateLimiter):
 
     async def _raise_on_rejection(self, endpoint: str, rate_limits: Sequence[RateLimit]) -> None:
         """Spends one request of all the limits of a route, or of none. Raises OverBudget."""
-        bounds = [bound(await self._create_key(endpoint, one), one) for one in rate_limits]
+        bounds = tuple([bound(await self._create_key(endpoint, one), one) for one in rate_limits])
         if bounds:
-            left = self._budgets.spend(bounds, 1)
+            left = self._budgets.spend(Bounds(bounds), 1)
             g.route_allowance = await left if isinstance(left, asyncio.Future) else left
 
     async def _update_limits(self, endpoint: str, rate_limits: Sequence[RateLimit]) -> None:
@@ -120,5 +121,5 @@ class Store(RateLimiterStoreABC):
             await self._spend(key, ahead_s / _UNIT_S)
 
     async def _spend(self, key: str, cost: float) -> Allowance:
-        left = self._budgets.spend([Bound(key, "rate_limit", "requests", _MOST, _UNIT_S)], cost)
+        left = self._budgets.spend(Bounds((Bound(key, "rate_limit", "requests", _MOST, _UNIT_S),)), cost)
         return cast(Allowance, await left if isinstance(left, asyncio.Future) else left)

@@ -1,4 +1,8 @@
-"""Attacks that come and go beside the customer for long: what leaks shows, what is wrong is counted."""
+"""Attacks that come and go beside the customer for long: what leaks shows, what is wrong is counted.
+
+What is held is compared at quiet moments alone. What an attack leaves behind is let go of in its own time, up to a minute after it,
+so that a moment in the middle says which attack was the last one, and nothing of leaks.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,112 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from loadtests.hostile.attacks import ATTACKS, Seen
 from loadtests.hostile.rounds import EXPLAINED, FINE, SETTLE_S, fare
 from loadtests.hostile.server import Attacked
 from loadtests.hostile.wire import Line
 
+#: So many attacks at once, for so long (seconds).
+AT_ONCE, TURN_S = 3, 20.0
+#: Longer than any connection is kept that says nothing (seconds).
+QUIET_S = 90.0
+#: How often it is quiet, the warm-up apart.
+STOPS = 3
+#: What may be held more at the last quiet moment than at the first: memory as a share, for an allocator keeps what it has had.
+MORE_BYTES, MORE_FILES, MORE_TASKS = 0.10, 2, 2
+
+
+class Held(NamedTuple):
+    """What all workers hold."""
+
+    resident: int
+    files: int
+    tasks: int
+
+    def __str__(self) -> str:
+        return f"{self.resident / (1 << 20):.0f} MiB, {self.files} files, {self.tasks} tasks"
+
+
+def grown(first: Held, last: Held) -> list[str]:
+    """What is held more than may be, in words."""
+    faults = []
+    if last.resident > first.resident * (1 + MORE_BYTES):
+        faults.append(f"memory grew by {last.resident / first.resident - 1:.1%}")
+    if last.files > first.files + MORE_FILES:
+        faults.append(f"files grew from {first.files} to {last.files}")
+    if last.tasks > first.tasks + MORE_TASKS:
+        faults.append(f"tasks grew from {first.tasks} to {last.tasks}")
+    return faults
+
 
 async def soak(server: Attacked, minutes: float, names: list[str]) -> int:
-    """Attacks come and go at random, several at once, beside the customer; what is held at the end is compared with the beginning.
-
-    The first twentieth of the time warms up.
-    """
-    chance = random.Random(3)
-    begun, held = time.monotonic(), list[tuple[int, int, int]]()
-    seen: Seen = Counter()
-    faults: list[str] = []
-    total: Counter[str] = Counter()
+    """Every attack once, to warm up; then attacks that come and go at random, several at once, beside the customer."""
+    told = Told()
     print(f"{'minute':>7}{'MiB':>8}{'files':>8}{'tasks':>8}{'p50 ms':>8}{'p99 ms':>8}  attacks", flush=True)
-    while (gone := time.monotonic() - begun) < 60 * minutes:
-        chosen = chance.sample(names, 3)
-        running = [asyncio.create_task(ATTACKS[name](server, seen)) for name in chosen]
-        fared = await fare(server, None, 20)
-        for task in running:
-            if task.done():
-                task.result()
-            task.cancel()
-        await asyncio.wait(running)
-        await asyncio.sleep(SETTLE_S)
-        total.update({f"customer {status}": n for status, n in fared.customer["statuses"].items()})
-        if fared.customer["wrong"] or fared.customer["broken"]:
-            faults.append(f"minute {gone / 60:.1f}: {fared.customer} beside {chosen}")
-        now = (server.resident(), server.descriptors(), await _tasks(server))
-        if gone > 3 * minutes:
-            held.append(now)
-        latencies = f"{fared.customer['p50']:>8}{fared.customer['p99']:>8}"
-        print(f"{gone / 60:>7.1f}{now[0] >> 20:>8}{now[1]:>8}{now[2]:>8}{latencies}  {chosen}", flush=True)
-    await asyncio.sleep(90)  # longer than any connection is kept that says nothing
-    last = (server.resident(), server.descriptors(), await _tasks(server))
-    print(f"after 90 quiet seconds: {last[0] >> 20} MiB, {last[1]} files, {last[2]} tasks")
-    print(f"customer: {dict(total)}\nattackers: {dict(seen)}")
-    quarter = max(1, len(held) // 4)
-    early, late = held[:quarter], held[-quarter:]
-    for what, unit, slack in ((0, "bytes", 0.10), (1, "files", 0.10), (2, "tasks", 0.10)):
-        first, then = (sum(one[what] for one in part) / len(part) for part in (early, late))
-        print(f"{unit}: {first:.0f} on average in the first quarter, {then:.0f} in the last ({then / first - 1:+.1%})")
-        if then > first * (1 + slack):
-            faults.append(f"{unit} grew from {first:.0f} to {then:.0f}")
-    bad = {name: count for name, count in seen.items() if name.startswith("5") and name not in EXPLAINED}
-    if bad or any(name.split()[1] not in FINE for name in total):
-        faults.append(f"answers that nothing explains: attackers {bad}, customer {dict(total)}")
+    for at in range(0, len(names), AT_ONCE):
+        await _turn(server, names[at : at + AT_ONCE], told)
+    quiet = [await _quiet(server)]
+    turns, begun = _turns(names), time.monotonic()
+    for stop in range(STOPS):
+        while time.monotonic() - begun < 60 * minutes * (stop + 1) / STOPS:
+            await _turn(server, next(turns), told)
+        quiet.append(await _quiet(server))
+    print(f"customer: {dict(told.customer)}\nattackers: {dict(told.attackers)}")
+    faults = told.faults + grown(quiet[0], quiet[-1])
+    bad = {name: count for name, count in told.attackers.items() if name.startswith("5") and name not in EXPLAINED}
+    if bad or set(told.customer) - FINE:
+        faults.append(f"answers that nothing explains: attackers {bad}, customer {dict(told.customer)}")
     for fault in faults:
         print(f"FAULT: {fault}")
     return 1 if faults else 0
+
+
+class Told:
+    """What was seen: statuses of the customer and of the attackers, and what went wrong."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.customer: Counter[str] = Counter()
+        self.attackers: Seen = Counter()
+        self.faults: list[str] = []
+
+
+def _turns(names: list[str]) -> Iterator[list[str]]:
+    chance = random.Random(3)
+    while True:
+        yield chance.sample(names, AT_ONCE)
+
+
+async def _turn(server: Attacked, chosen: list[str], told: Told) -> None:
+    minute = (time.monotonic() - told.begun) / 60
+    running = [asyncio.create_task(ATTACKS[name](server, told.attackers)) for name in chosen]
+    customer = (await fare(server, None, TURN_S)).customer
+    for task in running:
+        if task.done():
+            task.result()
+        task.cancel()
+    await asyncio.wait(running)
+    await asyncio.sleep(SETTLE_S)
+    told.customer.update(customer["statuses"])
+    if customer["wrong"] or customer["broken"]:
+        told.faults.append(f"minute {minute:.1f}: {customer} beside {chosen}")
+    now = await _held(server)
+    latencies = f"{customer['p50']:>8}{customer['p99']:>8}"
+    print(f"{minute:>7.1f}{now.resident >> 20:>8}{now.files:>8}{now.tasks:>8}{latencies}  {chosen}", flush=True)
+
+
+async def _quiet(server: Attacked) -> Held:
+    await asyncio.sleep(QUIET_S)
+    held = await _held(server)
+    print(f"after {QUIET_S:g} quiet seconds: {held}", flush=True)
+    return held
+
+
+async def _held(server: Attacked) -> Held:
+    return Held(server.resident(), server.descriptors(), await _tasks(server))
 
 
 async def _tasks(server: Attacked) -> int:

@@ -42,7 +42,7 @@ def keep_gate(app: Quart, service: Service) -> None:
             access = Access(None)
         model = None if access.model is None else (running.view_args or {}).get(access.model, "")
         if not access.spends:
-            quart.g.grant = Grant(principal, model)
+            quart.g.grant = Grant(principal)
             return
         entered = gate.enter(principal, access.scope, model)
         quart.g.grant = entered if isinstance(entered, Grant) else await entered

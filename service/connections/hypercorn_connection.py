@@ -69,7 +69,8 @@ class Connection(TCPServer):
         lost = self.reader.exception()
         if lost is not None:
             lost.with_traceback(None)  # the writer keeps it, and it the frames that waited for the writer
-        del self.protocol, self.idle_task, self._idle, self.unsent, self.reader, self.writer
+        for name in ("protocol", "idle_task", "_idle", "unsent", "reader", "writer"):
+            vars(self).pop(name, None)  # who left at once had no protocol yet
 
     async def close_idle(self) -> None:
         """Closes a connection that has no request in work."""

@@ -14,10 +14,13 @@ from functools import lru_cache
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import Struct
+
 from service.errors import Forbidden, Unauthorized
 from service.guard.address import Trusted, caller
 from service.guard.budgets.budget import Allowance, tighter
 from service.guard.budgets.budgets import Budgets
+from service.guard.budgets.rules import NOTHING, Purse
 from service.guard.credentials.credential import credential
 from service.guard.credentials.keyring import Keyring
 from service.guard.principal import Principal, Scope
@@ -33,15 +36,12 @@ _ADDRESSES: Final = 4096
 _EVERYTHING: Final = frozenset(Scope)
 
 
-class Grant:
+class Grant(Struct):
     """Somebody who has been let in. ``allowance``: what is left of the budget that binds him most; None where none does."""
 
-    __slots__ = ("allowance", "model", "principal")
-
-    def __init__(self, principal: Principal, model: str | None, allowance: Allowance | None = None) -> None:
-        self.principal = principal
-        self.model = model
-        self.allowance = allowance
+    principal: Principal
+    purse: Purse = NOTHING
+    allowance: Allowance | None = None
 
 
 class Known(NamedTuple):
@@ -96,7 +96,8 @@ class Gate:
 
     def holds(self, known: Known) -> bool:
         """Whether the principal is still one: no key has changed since, and its time is not over."""
-        return known.generation == self.generation and time() < known.principal.expires
+        generation = self._keyring.generation if self._tokens is None else self.generation
+        return known.generation == generation and time() < known.principal.expires
 
     def stranger(self, headers: Headers, peer: str) -> Principal:
         """Who comes to what is open to all: an address, and where nobody is asked it may do everything."""
@@ -110,19 +111,25 @@ class Gate:
         if need is not None and not principal.may(need, model):
             raise _forbidden(principal, need, model)
         # What a model says of its callers is of those who ask it, not of those who load it.
-        spent = self._budgets.spend_request(principal, None if need is Scope.ADMIN else model)
+        purse = self._budgets.purse(principal, None if need is Scope.ADMIN else model)
+        if purse is NOTHING:
+            return Grant(principal)
+        spent = self._budgets.spend(purse.requests, 1)
         if isinstance(spent, asyncio.Future):
-            return _entering(spent, Grant(principal, model))
-        return Grant(principal, model, spent)
+            return _entering(spent, Grant(principal, purse))
+        return Grant(principal, purse, spent)
 
     def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
         """Spends the rows of his request. None: done. Raises OverBudget, and so does a future."""
-        spent = self._budgets.spend_rows(grant.principal, grant.model or "", rows)
-        if spent is None:
+        if grant.purse is NOTHING:
             return None
+        spent = self._budgets.spend(grant.purse.rows, rows)
         if isinstance(spent, asyncio.Future):
             return _charging(spent, grant)
-        grant.allowance = tighter(grant.allowance, spent)
+        if spent is not None:
+            held = grant.allowance
+            if held is None or spent.remaining < held.remaining:
+                grant.allowance = spent
         return None
 
     def _unforwarded(self, peer: str) -> Principal:

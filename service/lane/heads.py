@@ -67,7 +67,10 @@ class Heads:
     def get(self, head: bytes) -> Head | None:
         """What that head asks for; None where that has to be read anew, or its sender is not what he was."""
         found = self._known.get(head)
-        if found is None or not isinstance(found.bearer, Known) or self._gate.holds(found.bearer):
+        if found is None:
+            return None
+        bearer = found.bearer
+        if bearer is None or isinstance(bearer, Unauthorized) or self._gate.holds(bearer):
             return found
         del self._known[head]
         return None

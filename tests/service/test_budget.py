@@ -77,7 +77,7 @@ def test_a_quota_holds_until_the_next_day_of_utc() -> None:
     assert conforms(QUOTA, 99, 1)
     assert not conforms(QUOTA, 100, 1)
     assert wait_s(QUOTA, 100, 1, 20_000 * DAY_S + 100) == DAY_S - 100
-    assert allowance(QUOTA, 40, 20_000 * DAY_S + 100) == Allowance(100, 60, DAY_S - 100, DAY_S)
+    assert allowance(QUOTA, 40, 20_000 * DAY_S + 100) == Allowance(QUOTA, 60, DAY_S - 100)
 
 
 @pytest.mark.parametrize("bound", [RATE, QUOTA])
@@ -104,14 +104,14 @@ def test_a_limit_that_was_lowered_makes_nobody_wait_longer_than_for_all_of_it() 
 
 
 def test_the_tighter_is_the_one_with_less_left() -> None:
-    one, other = Allowance(10, 3, 1, 1), Allowance(1000, 2, 1, 1)
+    one, other = Allowance(RATE, 3, 1), Allowance(QUOTA, 2, 1)
     assert tighter(one, other) == tighter(other, one) == other
     assert tighter(None, one) == tighter(one, None) == one
 
 
 def test_the_headers_are_whole_numbers_that_promise_no_more_than_there_is() -> None:
-    left = Allowance(100, 7, 0.2, 0.5)
+    left = Allowance(Bound("a", "requests_per_s", "requests", 100, 0.005), 7, 0.2)
     assert allowance_lines(left) == (
-        b"ratelimit-limit: 100\r\nratelimit-remaining: 7\r\nratelimit-reset: 1\r\nratelimit-policy: 100;w=1\r\n"
+        b"ratelimit-limit: 100\r\nratelimit-policy: 100;w=1\r\nratelimit-remaining: 7\r\nratelimit-reset: 1\r\n"
     )
     assert dict(allowance_headers(left))[b"ratelimit-policy"] == b"100;w=1"

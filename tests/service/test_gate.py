@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from service.errors import ConfigError, Forbidden, OverBudget, Unauthorized
 from service.guard.access import INFER, MODEL, OPEN, TABLE, Access, Need, access, access_of, needs
 from service.guard.budgets.budget import Allowance, Bound
+from service.guard.budgets.rules import Bounds, Purse
 from service.guard.credentials.key import Key, digest, mint
 from service.guard.credentials.keyring import Keyring
 from service.guard.gate import Gate, Grant, Known
@@ -23,45 +24,40 @@ from service.guard.stay import Stay
 from service.sections import Auth, Limits
 
 PEER = "192.0.2.1"
-LEFT = Allowance(10, 9, 1.0, 1.0)
+LEFT = Allowance(Bound("a", "requests_per_s", "requests", 10, 0.1), 9, 1.0)
 SPENT = OverBudget("the budget is spent", 1.0)
 
 
 @dataclass
-class Purse:
+class Told:
     """Budgets that answer with what they are told to, and remember who spent."""
 
     requests: Allowance | OverBudget | None = None
     rows: Allowance | OverBudget | None = None
     immediate: bool = True
     waiting: list[asyncio.Future[Allowance | None]] = field(default_factory=list)
-    spent: list[tuple[str, str | None, int]] = field(default_factory=list)
+    spent: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def spend_request(self, principal: Principal, model: str | None) -> Allowance | asyncio.Future[Allowance | None] | None:
-        return self._spend(self.requests, principal, model, 1)
+    def purse(self, principal: Principal, model: str | None) -> Purse:
+        name = f"{principal.name} {model}"
+        return Purse(principal.budget, None, (Bound(name, "", "requests", 1, 1.0),), (Bound(name, "", "rows", 1, 1.0),))
 
-    def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | asyncio.Future[Allowance | None] | None:
-        return self._spend(self.rows, principal, model, rows)
-
-    def spend(self, bounds: Sequence[Bound], cost: float) -> Allowance | None:
-        return None
+    def spend(self, bounds: Bounds, cost: float) -> Allowance | asyncio.Future[Allowance | None] | None:
+        (bound,) = bounds.bounds
+        self.spent.append((bound.name, bound.unit, cost))
+        if not self.immediate:
+            self.waiting.append(asyncio.get_running_loop().create_future())
+            return self.waiting[-1]
+        left = self.requests if bound.unit == "requests" else self.rows
+        if isinstance(left, OverBudget):
+            raise left
+        return left
 
     async def start(self) -> None:
         """Nothing."""
 
     async def close(self) -> None:
         """Nothing."""
-
-    def _spend(
-        self, left: Allowance | OverBudget | None, principal: Principal, model: str | None, cost: int
-    ) -> Allowance | asyncio.Future[Allowance | None] | None:
-        self.spent.append((principal.name, model, cost))
-        if not self.immediate:
-            self.waiting.append(asyncio.get_running_loop().create_future())
-            return self.waiting[-1]
-        if isinstance(left, OverBudget):
-            raise left
-        return left
 
 
 def made(*scopes: Scope, models: frozenset[str] | None = None, expires: float | None = None) -> tuple[Key, tuple[bytes, bytes]]:
@@ -70,12 +66,12 @@ def made(*scopes: Scope, models: frozenset[str] | None = None, expires: float | 
     return key, (b"x-api-key", shown.encode())
 
 
-def asking(*keys: Key, purse: Purse | None = None) -> Gate:
-    return Gate(Auth(api_keys=True), Limits(), Keyring(keys), None, purse or Purse())
+def asking(*keys: Key, budgets: Told | None = None) -> Gate:
+    return Gate(Auth(api_keys=True), Limits(), Keyring(keys), None, budgets or Told())
 
 
-def open_to_all(purse: Purse | None = None, *proxies: str) -> Gate:
-    return Gate(Auth(), Limits(trusted_proxies=proxies), Keyring(), None, purse or Purse())
+def open_to_all(budgets: Told | None = None, *proxies: str) -> Gate:
+    return Gate(Auth(), Limits(trusted_proxies=proxies), Keyring(), None, budgets or Told())
 
 
 def granted(entered: Grant | asyncio.Future[Grant]) -> Grant:
@@ -123,7 +119,7 @@ def test_the_address_is_the_one_that_a_trusted_proxy_saw() -> None:
 def test_what_is_known_ends_with_any_change_of_the_keys_and_with_its_time() -> None:
     key, header = made(Scope.INFER, expires=time.time() + 100)
     ring = Keyring([key])
-    gate = Gate(Auth(api_keys=True), Limits(), ring, None, Purse())
+    gate = Gate(Auth(api_keys=True), Limits(), ring, None, Told())
     known = gate.known([header], PEER)
     assert isinstance(known, Known)
     assert gate.holds(known)
@@ -151,21 +147,21 @@ def test_a_refusal_that_is_kept_holds_no_frame() -> None:
 def test_who_may_not_is_told_so_before_his_budget_is_touched(
     scopes: frozenset[Scope], models: frozenset[str] | None, need: Scope | None, model: str | None, poor: bool
 ) -> None:
-    purse = Purse(SPENT if poor else LEFT)
+    budgets = Told(SPENT if poor else LEFT)
     principal = Principal("key:k", scopes, models)
     try:
-        grant = granted(asking(purse=purse).enter(principal, need, model))
+        grant = granted(asking(budgets=budgets).enter(principal, need, model))
     except Forbidden:
         assert need is not None
         assert not principal.may(need, model)
-        assert purse.spent == []
+        assert budgets.spent == []
     except OverBudget:
         assert poor
     else:
         assert not poor
         assert need is None or principal.may(need, model)
-        assert (grant.principal, grant.model, grant.allowance) == (principal, model, LEFT)
-        assert len(purse.spent) == 1
+        assert (grant.principal, grant.allowance) == (principal, LEFT)
+        assert len(budgets.spent) == 1
 
 
 def test_a_refusal_does_not_tell_what_there_is() -> None:
@@ -181,16 +177,16 @@ def test_a_refusal_does_not_tell_what_there_is() -> None:
 
 
 def test_rows_are_spent_by_whom_was_let_in_for_what() -> None:
-    purse = Purse(LEFT, LEFT._replace(remaining=3))
-    gate = open_to_all(purse)
+    budgets = Told(LEFT, replace(LEFT, remaining=3))
+    gate = open_to_all(budgets)
     grant = granted(gate.enter(gate.identify([], PEER), Scope.INFER, "m"))
     assert gate.charge(grant, 7) is None
-    assert purse.spent == [(f"address:{PEER}", "m", 1), (f"address:{PEER}", "m", 7)]
-    assert grant.allowance == LEFT._replace(remaining=3)
+    assert budgets.spent == [(f"address:{PEER} m", "requests", 1), (f"address:{PEER} m", "rows", 7)]
+    assert grant.allowance == replace(LEFT, remaining=3)
 
 
 def test_rows_over_the_budget_are_refused() -> None:
-    gate = open_to_all(Purse(LEFT, SPENT))
+    gate = open_to_all(Told(LEFT, SPENT))
     grant = granted(gate.enter(gate.identify([], PEER), Scope.INFER, "m"))
     with pytest.raises(OverBudget):
         gate.charge(grant, 7)
@@ -200,27 +196,27 @@ def test_rows_over_the_budget_are_refused() -> None:
 
 
 async def test_who_waits_for_a_budget_is_let_in_once_it_is_there() -> None:
-    purse = Purse(immediate=False)
-    gate = open_to_all(purse)
+    budgets = Told(immediate=False)
+    gate = open_to_all(budgets)
     entered = gate.enter(gate.identify([], PEER), Scope.INFER, "m")
     assert isinstance(entered, asyncio.Future)
-    purse.waiting[0].set_result(LEFT)
+    budgets.waiting[0].set_result(LEFT)
     grant = await entered
     assert grant.allowance == LEFT
     charged = gate.charge(grant, 3)
     assert charged is not None
-    purse.waiting[1].set_result(None)
+    budgets.waiting[1].set_result(None)
     await charged
     assert grant.allowance == LEFT
 
 
 @pytest.mark.parametrize("error", [SPENT, RuntimeError("a defect"), asyncio.CancelledError()])
 async def test_what_goes_wrong_there_reaches_who_waits(error: BaseException) -> None:
-    purse = Purse(immediate=False)
-    gate = open_to_all(purse)
+    budgets = Told(immediate=False)
+    gate = open_to_all(budgets)
     entered = gate.enter(gate.identify([], PEER), Scope.INFER, "m")
-    charged = gate.charge(Grant(gate.identify([], PEER), "m"), 3)
-    for waiting in purse.waiting:
+    charged = gate.charge(Grant(gate.identify([], PEER), budgets.purse(gate.identify([], PEER), "m")), 3)
+    for waiting in budgets.waiting:
         if isinstance(error, asyncio.CancelledError):
             waiting.cancel()
         else:
@@ -234,12 +230,12 @@ async def test_what_goes_wrong_there_reaches_who_waits(error: BaseException) -> 
 
 @pytest.mark.parametrize("ends", ["result", "exception", "cancel"])
 async def test_who_leaves_while_he_waits_disturbs_nobody(ends: str) -> None:
-    purse = Purse(immediate=False)
-    gate = open_to_all(purse)
+    budgets = Told(immediate=False)
+    gate = open_to_all(budgets)
     entered = gate.enter(gate.identify([], PEER), Scope.INFER, "m")
     assert isinstance(entered, asyncio.Future)
     entered.cancel()
-    waiting = purse.waiting[0]
+    waiting = budgets.waiting[0]
     assert not waiting.done()  # what is on its way to another machine is not broken off
     if ends == "result":
         waiting.set_result(LEFT)
@@ -257,7 +253,7 @@ async def test_who_leaves_while_he_waits_disturbs_nobody(ends: str) -> None:
 def test_who_stays_may_do_so_as_long_as_his_key_says_the_same() -> None:
     key, header = made(Scope.INFER)
     ring = Keyring([key])
-    gate = Gate(Auth(api_keys=True), Limits(), ring, None, Purse())
+    gate = Gate(Auth(api_keys=True), Limits(), ring, None, Told())
     stay = Stay(gate, gate.identify([header], PEER), [header], PEER, Scope.INFER, "m")
     assert stay.holds()
     ring.replace([key, made(Scope.INFER)[0]])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.errors import OverBudget
 from service.guard.budgets.budget import DAY_S, Bound
 from service.guard.budgets.memory import MemoryBudgets
-from service.guard.budgets.rules import Rules
+from service.guard.budgets.rules import Bounds, Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal, Scope
@@ -38,7 +38,7 @@ def workers(limits: Limits, count: int = 1) -> tuple[Clock, list[MemoryBudgets]]
 
 def admitted(budgets: MemoryBudgets, principal: Principal = KEY) -> bool:
     try:
-        budgets.spend_request(principal, "m")
+        budgets.spend(budgets.purse(principal, "m").requests, 1)
     except OverBudget:
         return False
     return True
@@ -69,27 +69,29 @@ def test_what_one_budget_refuses_no_other_is_spent_of() -> None:
 
 def test_rows_are_spent_as_many_as_come() -> None:
     _, (budgets,) = workers(Limits(rows_per_s=1.0, rows_burst=10))
-    left = budgets.spend_rows(KEY, "m", 7)
+    rows = budgets.purse(KEY, "m").rows
+    left = budgets.spend(rows, 7)
     assert left is not None
-    assert (left.limit, left.remaining, left.reset_s) == (10, 3, 7.0)
+    assert (left.bound.limit, left.remaining, left.reset_s) == (10, 3, 7.0)
     with pytest.raises(OverBudget) as refused:
-        budgets.spend_rows(KEY, "m", 4)
+        budgets.spend(rows, 4)
     assert refused.value.retry_after_s == pytest.approx(1.0)
-    assert budgets.spend_rows(KEY, "m", 3) is not None
+    assert budgets.spend(rows, 3) is not None
 
 
 def test_who_has_no_bound_is_told_of_none() -> None:
     _, (budgets,) = workers(Limits())
-    assert budgets.spend_request(KEY, "m") is None
-    assert budgets.spend_rows(KEY, "m", 10**9) is None
+    purse = budgets.purse(KEY, "m")
+    assert budgets.spend(purse.requests, 1) is None
+    assert budgets.spend(purse.rows, 10**9) is None
 
 
 def test_spending_nothing_reads() -> None:
     _, (budgets,) = workers(Limits())
-    bound = Bound("route r key:a", "rate_limit", "requests", 3, 1.0)
-    budgets.spend([bound], 1)
+    route = Bounds((Bound("route r key:a", "rate_limit", "requests", 3, 1.0),))
+    budgets.spend(route, 1)
     for _ in range(5):
-        left = budgets.spend([bound], 0)
+        left = budgets.spend(route, 0)
         assert left is not None
         assert left.remaining == 2
 

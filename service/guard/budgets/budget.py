@@ -8,10 +8,12 @@ one back each ``every_s``, and needs no timer. A quota is a count that begins an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import ceil, inf
 from typing import Final, Literal, NamedTuple
+
+from msgspec import Struct
 
 from service.errors import OverBudget
 
@@ -20,15 +22,6 @@ DAY_S: Final = 86_400
 _ERROR_S: Final = 4e-9
 
 Unit = Literal["requests", "rows"]
-
-
-class Allowance(NamedTuple):
-    """What is left of the budget that binds most: ``limit`` is its burst or quota, ``reset_s`` when it is whole again (seconds)."""
-
-    limit: int
-    remaining: int
-    reset_s: float
-    window_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +41,14 @@ class Bound:
     #: How far beyond now the theoretical arrival time may be, and with what a sum of doubles may be wrong by (seconds).
     depth_s: float = field(init=False, compare=False)
     most_s: float = field(init=False, compare=False)
+    #: The header lines that say what it is.
+    lines: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth_s", self.limit * self.every_s)
         object.__setattr__(self, "most_s", self.depth_s + self.every_s * 1e-6 + _ERROR_S)
+        policy = b"ratelimit-limit: %d\r\nratelimit-policy: %d;w=%d\r\n" % (self.limit, self.limit, ceil(self.window_s))
+        object.__setattr__(self, "lines", policy)
 
     @property
     def daily(self) -> bool:
@@ -62,6 +59,14 @@ class Bound:
     def window_s(self) -> float:
         """In what time ``limit`` units come back (seconds)."""
         return self.depth_s or DAY_S
+
+
+class Allowance(Struct, frozen=True, gc=False):
+    """What is left of the budget that binds most, and when it is whole again (seconds)."""
+
+    bound: Bound
+    remaining: int
+    reset_s: float
 
 
 class State(NamedTuple):
@@ -106,8 +111,8 @@ def allowance(bound: Bound, value: float, now: float) -> Allowance:
     every_s = bound.every_s
     if every_s:
         left = int((bound.depth_s - value) / every_s + 1e-6)
-        return Allowance(bound.limit, left if left > 0 else 0, value, bound.depth_s)
-    return Allowance(bound.limit, max(0, bound.limit - int(value)), DAY_S - now % DAY_S, DAY_S)
+        return Allowance(bound, left if left > 0 else 0, value)
+    return Allowance(bound, max(0, bound.limit - int(value)), DAY_S - now % DAY_S)
 
 
 def tighter(one: Allowance | None, other: Allowance | None) -> Allowance | None:
@@ -132,7 +137,7 @@ def refusal(states: Sequence[State], cost: float, now: float) -> OverBudget:
     """What is said where not all of them conform, of the one that has to be waited for longest."""
     lacking = [(bound, value, wait_s(bound, value, cost, now)) for bound, value in states if not conforms(bound, value, cost)]
     lacking = lacking or [(bound, value, 0.0) for bound, value in states]  # another machine's arithmetic said so
-    bound, value, wait = max(lacking, key=lambda lack: math.inf if lack[2] is None else lack[2])
+    bound, value, wait = max(lacking, key=lambda lack: inf if lack[2] is None else lack[2])
     left = allowance(bound, value, now)
     return OverBudget(_sentence(bound, int(cost), wait), wait, key=bound.key, allowance=left)
 
@@ -158,14 +163,7 @@ def _time(seconds: float) -> str:
 
 def allowance_lines(left: Allowance) -> bytes:
     """The header lines of draft-ietf-httpapi-ratelimit-headers-06, as HTTP/1.1 writes them."""
-    limit, remaining, reset_s, window_s = left
-    return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\nratelimit-policy: %d;w=%d\r\n" % (
-        limit,
-        remaining,
-        math.ceil(reset_s),
-        limit,
-        math.ceil(window_s),
-    )
+    return b"%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (left.bound.lines, left.remaining, ceil(left.reset_s))
 
 
 def allowance_headers(left: Allowance) -> tuple[tuple[bytes, bytes], ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
 from models.manifest import Limits as ModelLimits
 from service.config import Config
-from service.guard.budgets.budget import Allowance, Bound
+from service.guard.budgets.budget import Allowance
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.quotas import Quotas, restore
-from service.guard.budgets.rules import Rules
+from service.guard.budgets.rules import Bounds, Purse, Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal
@@ -29,14 +29,11 @@ class Budgets(Protocol):
 
     immediate: bool
 
-    def spend_request(self, principal: Principal, model: str | None) -> Left:
-        """Spends one request, of every budget that it falls under or of none."""
+    def purse(self, principal: Principal, model: str | None) -> Purse:
+        """What he is held to who asks that model, or none."""
 
-    def spend_rows(self, principal: Principal, model: str, rows: int) -> Left:
-        """Spends the rows of a decoded request."""
-
-    def spend(self, bounds: Sequence[Bound], cost: float) -> Left:
-        """Spends of any bounds, of all or of none; a cost of 0 reads them."""
+    def spend(self, bounds: Bounds, cost: float) -> Left:
+        """Spends of all or of none; a cost of 0 reads them."""
 
     async def start(self) -> None:
         """The app is served."""

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from service.errors import OverBudget
-from service.guard.budgets.budget import DAY_S, Allowance, Bound, State, after, ahead, allowance, refusal
+from service.guard.budgets.budget import DAY_S, Allowance, State, after, ahead, allowance, refusal
 from service.guard.budgets.quotas import Quotas
-from service.guard.budgets.rules import KNOWN, Rules
+from service.guard.budgets.rules import Bounds, Purse, Rules
 from service.guard.budgets.tables import Entry, Table
 from service.guard.limited import Limited
 from service.guard.principal import Principal
@@ -36,7 +36,6 @@ class MemoryBudgets:
         self._quotas = quotas
         self._clock = clock
         self._wall = wall
-        self._entries: dict[Bound, Entry] = {}
 
     async def start(self) -> None:
         """The app is served."""
@@ -48,45 +47,26 @@ class MemoryBudgets:
         if self._quotas is not None:
             await self._quotas.close()
 
-    def spend_request(self, principal: Principal, model: str | None) -> Allowance | None:
-        """Spends one request, of every budget that it falls under or of none. Raises OverBudget; None: no bound."""
-        held = self._rules.requests(principal, model)
-        entries = held.entries
-        if entries is None:
-            entries = held.entries = tuple([self._table.entry(bound) for bound in held.bounds])
-        return self._spend(entries, 1) if entries else None
+    def purse(self, principal: Principal, model: str | None) -> Purse:
+        """What he is held to who asks that model, or none."""
+        return self._rules.purse(principal, model)
 
-    def spend_rows(self, principal: Principal, model: str, rows: int) -> Allowance | None:
-        """Spends the rows of a decoded request. Raises OverBudget; None: no bound."""
-        held = self._rules.rows(principal, model)
-        entries = held.entries
-        if entries is None:
-            entries = held.entries = tuple([self._table.entry(bound) for bound in held.bounds])
-        return self._spend(entries, rows) if entries else None
+    def spend(self, bounds: Bounds, cost: float) -> Allowance | None:
+        """Spends of all or of none; a cost of 0 reads them. Raises OverBudget; None: there is no bound."""
+        rate = bounds.rate
+        if rate is None:
+            return self._spend_all(bounds.entries or self._find(bounds), cost) if bounds.bounds else None
+        value = self._table.advance(rate, self._clock(), cost)
+        if value > rate.most_s:
+            raise self._refused([State(rate.bound, value - cost * rate.every_s)], cost, self._wall())
+        left = int((rate.depth_s - value) / rate.every_s + 1e-6)
+        return Allowance(rate.bound, left if left > 0 else 0, value)
 
-    def spend(self, bounds: Sequence[Bound], cost: float) -> Allowance | None:
-        """Spends of any bounds, of all or of none; a cost of 0 reads them. Raises OverBudget."""
-        return self._spend([self._entry(bound) for bound in bounds], cost)
-
-    def _entry(self, bound: Bound) -> Entry:
-        entry = self._entries.get(bound)
-        if entry is None:
-            if len(self._entries) >= KNOWN:
-                self._entries.clear()
-            entry = self._entries[bound] = self._table.entry(bound)
-        return entry
-
-    def _spend(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
-        if len(entries) == 1 and entries[0].bound.every_s:  # one rate, which is the usual case
-            (entry,) = entries
-            bound = entry.bound
-            by_s = cost * bound.every_s
-            value = self._table.advance(entry, self._clock(), by_s, bound.depth_s, bound.most_s)
-            if value > bound.most_s:
-                raise self._refused([State(bound, value - by_s)], cost, self._wall())
-            left = int((bound.depth_s - value) / bound.every_s + 1e-6)
-            return Allowance(bound.limit, left if left > 0 else 0, value, bound.depth_s)
-        return self._spend_all(entries, cost)
+    def _find(self, bounds: Bounds) -> tuple[Entry, ...]:
+        entries = bounds.entries = tuple([self._table.entry(bound) for bound in bounds.bounds])
+        if len(entries) == 1 and entries[0].every_s:
+            bounds.rate = entries[0]
+        return entries
 
     def _spend_all(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
         table, now, wall = self._table, self._clock(), self._wall()

@@ -8,7 +8,7 @@ Redis is there again, which is tried in the background.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from service.guard.budgets.budget import Allowance, Bound, State, after, refusal, tightest
+from service.guard.budgets.budget import Allowance, State, after, refusal, tightest
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.redis_link import RedisLink
 from service.guard.budgets.redis_script import SCRIPT, SHA, arguments, said
-from service.guard.budgets.rules import Rules
+from service.guard.budgets.rules import Bounds, Purse, Rules
 from service.guard.limited import Limited
 from service.guard.principal import Principal
 
@@ -34,12 +34,11 @@ _LATE_S: Final = 0.01
 
 
 class _Asked(NamedTuple):
-    """One spending that waits: ``instead`` spends it in memory."""
+    """One spending that waits."""
 
-    bounds: Sequence[Bound]
+    bounds: Bounds
     cost: float
     future: asyncio.Future[Allowance | None]
-    instead: Callable[[], Allowance | None]
     until: float
 
 
@@ -80,30 +79,24 @@ class RedisBudgets:
         await self._link.close()
         await self._memory.close()
 
-    def spend_request(self, principal: Principal, model: str | None) -> Left:
-        """Spends one request, of every budget that it falls under or of none. Raises OverBudget, a future too; None: no bound."""
-        bounds = self._rules.requests(principal, model).bounds
-        return self._ask(bounds, 1, lambda: self._memory.spend_request(principal, model)) if bounds else None
+    def purse(self, principal: Principal, model: str | None) -> Purse:
+        """What he is held to who asks that model, or none."""
+        return self._rules.purse(principal, model)
 
-    def spend_rows(self, principal: Principal, model: str, rows: int) -> Left:
-        """Spends the rows of a decoded request. Raises OverBudget, a future too; None: no bound."""
-        bounds = self._rules.rows(principal, model).bounds
-        return self._ask(bounds, rows, lambda: self._memory.spend_rows(principal, model, rows)) if bounds else None
-
-    def spend(self, bounds: Sequence[Bound], cost: float) -> Left:
-        """Spends of any bounds, of all or of none; a cost of 0 reads them. Raises OverBudget, a future too."""
-        return self._ask(bounds, cost, lambda: self._memory.spend(bounds, cost)) if bounds else None
+    def spend(self, bounds: Bounds, cost: float) -> Left:
+        """Spends of all or of none; a cost of 0 reads them. Raises OverBudget, a future too; None: there is no bound."""
+        return self._ask(bounds, cost) if bounds.bounds else None
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
-    def _ask(self, bounds: Sequence[Bound], cost: float, instead: Callable[[], Allowance | None]) -> Left:
+    def _ask(self, bounds: Bounds, cost: float) -> Left:
         redis = self._link.redis
         if redis is None:
             self._stood_in()
-            return instead()
+            return self._memory.spend(bounds, cost)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Allowance | None] = loop.create_future()
-        self._waiting.append(_Asked(bounds, cost, future, instead, loop.time() + self._timeout_s))
+        self._waiting.append(_Asked(bounds, cost, future, loop.time() + self._timeout_s))
         if self._sending is None:
             self._sending = loop.create_task(self._send_on(redis))
         return future
@@ -123,7 +116,7 @@ class RedisBudgets:
             for asked in batch:
                 if not asked.future.done():
                     self._stood_in()
-                    _settle(asked, asked.instead)
+                    _settle(asked, partial(self._memory.spend, asked.bounds, asked.cost))
         finally:
             self._sending = None
 
@@ -150,7 +143,7 @@ class RedisBudgets:
     async def _pipe(self, redis: Redis, batch: list[_Asked]) -> list[Any]:
         pipeline = redis.pipeline(transaction=False)
         for asked in batch:
-            pipeline.execute_command("EVALSHA", SHA, *arguments(asked.bounds, asked.cost))
+            pipeline.execute_command("EVALSHA", SHA, *arguments(asked.bounds.bounds, asked.cost))
         return list(await pipeline.execute(raise_on_error=False))
 
     async def _in_time(self, work: Any, until: float) -> list[Any]:
@@ -171,7 +164,7 @@ class RedisBudgets:
                     await task
 
     def _judge(self, asked: _Asked, answer: Any) -> Allowance | None:
-        enough, second, states = said(asked.bounds, answer)
+        enough, second, states = said(asked.bounds.bounds, answer)
         if enough:
             return tightest([State(bound, after(bound, value, asked.cost)) for bound, value in states], second)
         error = refusal(states, asked.cost, second)

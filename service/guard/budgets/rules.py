@@ -17,27 +17,39 @@ ADDRESS: Final = "address:"
 KNOWN: Final = 8192
 
 
-class Held:
-    """What one caller is held to, as it was looked up: good while its budget and the model's are the same objects. ``entries``:
-    where that is kept, for who keeps it in memory."""
+class Bounds:
+    """Limits of which a request spends together, of all or of none. ``entries``: where they are kept, for who keeps them in memory;
+    ``rate``: the same where it is one rate, as it usually is."""
 
-    __slots__ = ("bounds", "budget", "entries", "limits")
+    __slots__ = ("bounds", "entries", "rate")
 
-    def __init__(self, budget: Budget, limits: ModelLimits | None, bounds: tuple[Bound, ...]) -> None:
-        self.budget = budget
-        self.limits = limits
+    def __init__(self, bounds: tuple[Bound, ...]) -> None:
         self.bounds = bounds
         self.entries: tuple[Entry, ...] | None = None
+        self.rate: Entry | None = None
+
+
+class Purse:
+    """What one caller is held to who asks one model, as it was looked up: good while its budget and the model's are the same
+    objects."""
+
+    __slots__ = ("budget", "limits", "requests", "rows")
+
+    def __init__(self, budget: Budget, limits: ModelLimits | None, requests: tuple[Bound, ...], rows: tuple[Bound, ...]) -> None:
+        self.budget = budget
+        self.limits = limits
+        self.requests = Bounds(requests)
+        self.rows = Bounds(rows)
 
 
 #: What callers are held to where nobody says anything.
-NOTHING: Final = Held(UNBOUNDED, None, ())
+NOTHING: Final = Purse(UNBOUNDED, None, (), ())
 
 
 class Rules:
     """``models``: what one caller may ask of those models that say so."""
 
-    __slots__ = ("_address", "_any", "_defaults", "_models", "_requests", "_rows")
+    __slots__ = ("_address", "_any", "_defaults", "_models", "_purses")
 
     def __init__(self, limits: Limits, models: Mapping[str, ModelLimits]) -> None:
         self._defaults = Budget(
@@ -51,30 +63,21 @@ class Rules:
         self._address = (limits.address_requests_per_s, limits.address_requests_burst)
         self._any = self._defaults != UNBOUNDED or self._address[0] is not None
         self._models = models
-        self._requests: dict[str, Held] = {}
-        self._rows: dict[str, Held] = {}
+        self._purses: dict[str, Purse] = {}
 
-    def requests(self, principal: Principal, model: str | None) -> Held:
+    def purse(self, principal: Principal, model: str | None) -> Purse:
         """What a request falls under. Names of models are the caller's to invent: only those that say something count."""
         if not self._any and principal.budget is UNBOUNDED and not self._models:
             return NOTHING
         limits = None if model is None else self._models.get(model)
         name = principal.name if limits is None else f"{principal.name} {model}"
-        held = self._requests.get(name)
-        if held is None or held.budget is not principal.budget or held.limits is not limits:
-            held = _keep(self._requests, name, Held(principal.budget, limits, self._of_request(principal, model, limits)))
-        return held
-
-    def rows(self, principal: Principal, model: str) -> Held:
-        """What a request's rows fall under."""
-        if not self._any and principal.budget is UNBOUNDED and not self._models:
-            return NOTHING
-        limits = self._models.get(model)
-        name = principal.name if limits is None else f"{principal.name} {model}"
-        held = self._rows.get(name)
-        if held is None or held.budget is not principal.budget or held.limits is not limits:
-            held = _keep(self._rows, name, Held(principal.budget, limits, self._of_rows(principal, model, limits)))
-        return held
+        purse = self._purses.get(name)
+        if purse is None or purse.budget is not principal.budget or purse.limits is not limits:
+            if len(self._purses) >= KNOWN:
+                self._purses.clear()
+            requests, rows = self._of_request(principal, model, limits), self._of_rows(principal, model, limits)
+            purse = self._purses[name] = Purse(principal.budget, limits, requests, rows)
+        return purse
 
     def _of_request(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:
         who, own, default = principal.name, principal.budget, self._defaults
@@ -87,20 +90,13 @@ class Rules:
             found.append(_rate(who, "requests", (limits.requests_per_s, limits.requests_burst), key, model))
         return tuple([bound for bound in found if bound is not None])
 
-    def _of_rows(self, principal: Principal, model: str, limits: ModelLimits | None) -> tuple[Bound, ...]:
+    def _of_rows(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:
         who, own, default = principal.name, principal.budget, self._defaults
         chosen = _chosen((own.rows_per_s, own.rows_burst), (default.rows_per_s, default.rows_burst))
         found = [_rate(who, "rows", chosen, "rows_per_s"), _quota(who, "rows", own.rows_per_day, default.rows_per_day)]
         if limits is not None:
             found.append(_rate(who, "rows", (limits.rows_per_s, limits.rows_burst), "rows_per_s", model))
         return tuple([bound for bound in found if bound is not None])
-
-
-def _keep(known: dict[str, Held], name: str, held: Held) -> Held:
-    if len(known) >= KNOWN:
-        known.clear()
-    known[name] = held
-    return held
 
 
 Rate = tuple[float | None, int | None]

@@ -36,14 +36,16 @@ Number = TypeVar("Number", int, float)
 
 
 class Places(Generic[Number]):
-    """One line's places for rates or for counts. ``signs``: whether there is a worker, and how many names it has taken up."""
+    """One line's places for rates or for counts. ``signs``: whether there is a worker, and how many names it has taken up; who
+    takes them up counts in ``taken``, too."""
 
-    __slots__ = ("names", "signs", "values")
+    __slots__ = ("names", "signs", "taken", "values")
 
     def __init__(self, names: memoryview, values: memoryview[Number], signs: memoryview) -> None:
         self.names = names.cast("Q")
         self.values: memoryview[Number] = values
         self.signs = signs.cast("q")
+        self.taken = 0
 
 
 class Tables:
@@ -91,12 +93,15 @@ class Tables:
 class Entry:
     """Where one budget is: its set, its place in one's own line, and those in the others', as far as they were found."""
 
-    __slots__ = ("bound", "found", "name", "others", "own", "start")
+    __slots__ = ("bound", "depth_s", "every_s", "found", "most_s", "name", "others", "own", "start", "taken")
 
     def __init__(self, bound: Bound, name: int, start: int) -> None:
         self.bound = bound
+        self.every_s, self.depth_s, self.most_s = bound.every_s, bound.depth_s, bound.most_s
         self.name = name
         self.start = self.own = start
+        #: How many names one's own line had taken up when this one was last seen in its place.
+        self.taken = -1
         self.others: object = None
         #: For each of the others: the place, or -1 and below that how many names it had taken up when it was searched.
         self.found: list[int] = []
@@ -136,15 +141,15 @@ class Table:
                     latest = value
         return latest
 
-    def advance(self, entry: Entry, now: float, by_s: float, depth_s: float, most_s: float) -> float:
-        """Moves a rate's time on unless it would be more than ``most_s`` ahead; how far ahead that is, or would be (seconds).
+    def advance(self, entry: Entry, now: float, cost: float) -> float:
+        """Moves a rate's time on by so many units, unless it would be too far ahead; how far ahead that is, or would be (seconds).
 
         What ``tat``, ``ahead`` and ``put_tat`` do one after the other, for the rate that every request spends of.
         """
         if now > self._look_at:
             self._look(now)
-        name, own = entry.name, self._rates
-        ours = own.names[entry.own] == name or _refind(own, entry)
+        own = self._rates
+        ours = entry.taken == own.taken or _refind(own, entry)
         beyond = own.values[entry.own] - now if ours else 0.0
         if self._other_rates:
             for value in _others(self._other_rates, entry):
@@ -152,10 +157,10 @@ class Table:
                     beyond = value - now
         if beyond < 0.0:
             beyond = 0.0
-        elif beyond > depth_s:
-            beyond = depth_s
-        beyond += by_s
-        if beyond <= most_s:
+        elif beyond > entry.depth_s:
+            beyond = entry.depth_s
+        beyond += cost * entry.every_s
+        if beyond <= entry.most_s:
             if ours:
                 own.values[entry.own] = now + beyond
             else:
@@ -234,6 +239,7 @@ def _refind(own: Places[Number], entry: Entry) -> bool:
     if entry.name not in names:
         return False
     entry.own = entry.start + names.index(entry.name)
+    entry.taken = own.taken
     return True
 
 
@@ -245,3 +251,5 @@ def _take(own: Places[Number], entry: Entry, value: Number) -> None:
     own.values[at] = value
     own.names[at] = entry.name
     own.signs[1] += 1
+    own.taken += 1
+    entry.taken = own.taken
