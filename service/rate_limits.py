@@ -23,7 +23,6 @@ from quart_rate_limiter.store import RateLimiterStoreABC
 
 from service.guard.budgets.budget import Allowance, Bound, allowance_headers, tighter
 from service.guard.budgets.budgets import Budgets
-from service.guard.budgets.rules import Bounds
 from service.guard.gate import Grant
 from service.guard.principal import Principal
 
@@ -76,7 +75,7 @@ class Limiter(RateLimiter):
         """Spends one request of all the limits of a route, or of none. Raises OverBudget."""
         bounds = tuple([bound(await self._create_key(endpoint, one), one) for one in rate_limits])
         if bounds:
-            left = self._budgets.spend(Bounds(bounds), 1)
+            left = self._budgets.open(bounds)(1)
             g.route_allowance = await left if isinstance(left, asyncio.Future) else left
 
     async def _update_limits(self, endpoint: str, rate_limits: Sequence[RateLimit]) -> None:
@@ -121,5 +120,5 @@ class Store(RateLimiterStoreABC):
             await self._spend(key, ahead_s / _UNIT_S)
 
     async def _spend(self, key: str, cost: float) -> Allowance:
-        left = self._budgets.spend(Bounds((Bound(key, "rate_limit", "requests", _MOST, _UNIT_S),)), cost)
+        left = self._budgets.open((Bound(key, "rate_limit", "requests", _MOST, _UNIT_S),))(cost)
         return cast(Allowance, await left if isinstance(left, asyncio.Future) else left)

@@ -114,7 +114,7 @@ class Gate:
         purse = self._budgets.purse(principal, None if need is Scope.ADMIN else model)
         if purse is NOTHING:
             return Grant(principal)
-        spent = self._budgets.spend(purse.requests, 1)
+        spent = purse.requests(1)
         if isinstance(spent, asyncio.Future):
             return _entering(spent, Grant(principal, purse))
         return Grant(principal, purse, spent)
@@ -123,7 +123,7 @@ class Gate:
         """Spends the rows of his request. None: done. Raises OverBudget, and so does a future."""
         if grant.purse is NOTHING:
             return None
-        spent = self._budgets.spend(grant.purse.rows, rows)
+        spent = grant.purse.rows(rows)
         if isinstance(spent, asyncio.Future):
             return _charging(spent, grant)
         if spent is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -14,8 +15,8 @@ from msgspec.structs import replace
 
 from service.errors import ConfigError, Forbidden, OverBudget, Unauthorized
 from service.guard.access import INFER, MODEL, OPEN, TABLE, Access, Need, access, access_of, needs
-from service.guard.budgets.budget import Allowance, Bound
-from service.guard.budgets.rules import Bounds, Purse
+from service.guard.budgets.budget import Allowance, Bound, Left, Spend
+from service.guard.budgets.rules import Purse, unbounded
 from service.guard.credentials.key import Key, digest, mint
 from service.guard.credentials.keyring import Keyring
 from service.guard.gate import Gate, Grant, Known
@@ -38,26 +39,28 @@ class Told:
     waiting: list[asyncio.Future[Allowance | None]] = field(default_factory=list)
     spent: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def purse(self, principal: Principal, model: str | None) -> Purse:
+    def purse(self, principal: Principal, model: str | None, /) -> Purse:
         name = f"{principal.name} {model}"
-        return Purse(principal.budget, None, (Bound(name, "", "requests", 1, 1.0),), (Bound(name, "", "rows", 1, 1.0),))
+        return Purse(principal.budget, None, partial(self._spend, name, "requests"), partial(self._spend, name, "rows"))
 
-    def spend(self, bounds: Bounds, cost: float) -> Allowance | asyncio.Future[Allowance | None] | None:
-        (bound,) = bounds.bounds
-        self.spent.append((bound.name, bound.unit, cost))
-        if not self.immediate:
-            self.waiting.append(asyncio.get_running_loop().create_future())
-            return self.waiting[-1]
-        left = self.requests if bound.unit == "requests" else self.rows
-        if isinstance(left, OverBudget):
-            raise left
-        return left
+    def open(self, bounds: tuple[Bound, ...]) -> Spend:
+        return unbounded
 
     async def start(self) -> None:
         """Nothing."""
 
     async def close(self) -> None:
         """Nothing."""
+
+    def _spend(self, name: str, unit: str, cost: float) -> Left:
+        self.spent.append((name, unit, cost))
+        if not self.immediate:
+            self.waiting.append(asyncio.get_running_loop().create_future())
+            return self.waiting[-1]
+        left = self.requests if unit == "requests" else self.rows
+        if isinstance(left, OverBudget):
+            raise left
+        return left
 
 
 def made(*scopes: Scope, models: frozenset[str] | None = None, expires: float | None = None) -> tuple[Key, tuple[bytes, bytes]]:

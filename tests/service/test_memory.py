@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import OverBudget
-from service.guard.budgets.budget import DAY_S, Bound
+from service.guard.budgets.budget import DAY_S, Allowance, Bound
 from service.guard.budgets.memory import MemoryBudgets
-from service.guard.budgets.rules import Bounds, Rules
+from service.guard.budgets.rules import Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal, Scope
@@ -38,7 +38,7 @@ def workers(limits: Limits, count: int = 1) -> tuple[Clock, list[MemoryBudgets]]
 
 def admitted(budgets: MemoryBudgets, principal: Principal = KEY) -> bool:
     try:
-        budgets.spend(budgets.purse(principal, "m").requests, 1)
+        budgets.purse(principal, "m").requests(1)
     except OverBudget:
         return False
     return True
@@ -70,29 +70,29 @@ def test_what_one_budget_refuses_no_other_is_spent_of() -> None:
 def test_rows_are_spent_as_many_as_come() -> None:
     _, (budgets,) = workers(Limits(rows_per_s=1.0, rows_burst=10))
     rows = budgets.purse(KEY, "m").rows
-    left = budgets.spend(rows, 7)
-    assert left is not None
+    left = rows(7)
+    assert isinstance(left, Allowance)
     assert (left.bound.limit, left.remaining, left.reset_s) == (10, 3, 7.0)
     with pytest.raises(OverBudget) as refused:
-        budgets.spend(rows, 4)
+        rows(4)
     assert refused.value.retry_after_s == pytest.approx(1.0)
-    assert budgets.spend(rows, 3) is not None
+    assert rows(3) is not None
 
 
 def test_who_has_no_bound_is_told_of_none() -> None:
     _, (budgets,) = workers(Limits())
     purse = budgets.purse(KEY, "m")
-    assert budgets.spend(purse.requests, 1) is None
-    assert budgets.spend(purse.rows, 10**9) is None
+    assert purse.requests(1) is None
+    assert purse.rows(10**9) is None
 
 
 def test_spending_nothing_reads() -> None:
     _, (budgets,) = workers(Limits())
-    route = Bounds((Bound("route r key:a", "rate_limit", "requests", 3, 1.0),))
-    budgets.spend(route, 1)
+    bounds = (Bound("route r key:a", "rate_limit", "requests", 3, 1.0),)
+    budgets.open(bounds)(1)
     for _ in range(5):
-        left = budgets.spend(route, 0)
-        assert left is not None
+        left = budgets.open(bounds)(0)
+        assert isinstance(left, Allowance)
         assert left.remaining == 2
 
 

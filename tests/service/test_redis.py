@@ -17,7 +17,7 @@ from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.redis import RedisBudgets
 from service.guard.budgets.redis_link import password_of
 from service.guard.budgets.redis_script import key_of
-from service.guard.budgets.rules import Bounds, Rules
+from service.guard.budgets.rules import Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal, Scope
@@ -54,7 +54,7 @@ class Opened:
         self.stood_in += 1
 
     async def spend(self, principal: Principal = KEY) -> Allowance | None:
-        left = self.budgets.spend(self.budgets.purse(principal, None).requests, 1)
+        left = self.budgets.purse(principal, None).requests(1)
         return await left if isinstance(left, asyncio.Future) else left
 
     async def admitted(self, principal: Principal = KEY) -> bool:
@@ -129,7 +129,7 @@ async def test_what_one_budget_refuses_no_other_is_spent_of(redis: RedisServer) 
     async with opened(Limits(requests_per_s=0.001, requests_burst=5, requests_per_day=1), redis.url) as made:
         assert [await made.admitted() for _ in range(4)] == [True, False, False, False]
         rate = Bound("requests_per_s * key:a", "requests_per_s", "requests", 5, 1000.0)
-        left = made.budgets.spend(Bounds((rate,)), 0)
+        left = made.budgets.open((rate,))(0)
         assert isinstance(left, asyncio.Future)
         told = await left
         assert told is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from models.manifest import Limits as ModelLimits
-from service.guard.budgets.budget import Bound
-from service.guard.budgets.rules import KNOWN, Rules
+from service.guard.budgets.budget import Bound, Spend
+from service.guard.budgets.rules import KNOWN, NOTHING, Rules
 from service.guard.principal import Budget, Principal, Scope
 from service.sections import Limits
 
@@ -15,54 +15,68 @@ ADDRESS = Principal("address:192.0.2.1", frozenset())
 DEFAULTS = Limits(requests_per_s=10.0, requests_burst=30, rows_per_s=0.5, requests_per_day=1000)
 
 
-def told(bounds: tuple[Bound, ...]) -> dict[str, tuple[int, float]]:
-    return {bound.name: (bound.limit, bound.every_s) for bound in bounds}
+class Opened:
+    """Bounds that nobody spends of."""
+
+    def __init__(self, bounds: tuple[Bound, ...]) -> None:
+        self.bounds = bounds
+
+    def __call__(self, cost: float) -> None:
+        return None
+
+
+def bounds(spend: Spend) -> tuple[Bound, ...]:
+    assert isinstance(spend, Opened)
+    return spend.bounds
+
+
+def told(spend: Spend) -> dict[str, tuple[int, float]]:
+    return {bound.name: (bound.limit, bound.every_s) for bound in bounds(spend)}
 
 
 def test_nobody_is_bound_where_nothing_is_said() -> None:
-    rules = Rules(Limits(), {})
-    assert rules.purse(KEY, "m").requests.bounds == rules.purse(KEY, "m").rows.bounds == ()
+    assert Rules(Limits(), {}).purse(Opened, KEY, "m") is NOTHING
 
 
 def test_what_a_key_does_not_say_is_said_by_the_limits() -> None:
     rules = Rules(DEFAULTS, {})
-    assert told(rules.purse(KEY, "m").requests.bounds) == {
+    assert told(rules.purse(Opened, KEY, "m").requests) == {
         "requests_per_s * key:a": (30, 0.1),
         "requests_per_day * key:a": (1000, 0.0),
     }
-    assert told(rules.purse(KEY, "m").rows.bounds) == {"rows_per_s * key:a": (1, 2.0)}  # one second's worth, and at least one
+    assert told(rules.purse(Opened, KEY, "m").rows) == {"rows_per_s * key:a": (1, 2.0)}  # one second's worth, and at least one
 
 
 def test_a_rate_of_ones_own_has_nobody_elses_burst() -> None:
     own = replace(KEY, budget=Budget(requests_per_s=4.0))
-    assert told(Rules(DEFAULTS, {}).purse(own, None).requests.bounds)["requests_per_s * key:a"] == (4, 0.25)
+    assert told(Rules(DEFAULTS, {}).purse(Opened, own, None).requests)["requests_per_s * key:a"] == (4, 0.25)
     burst = replace(KEY, budget=Budget(requests_burst=7))
-    assert told(Rules(DEFAULTS, {}).purse(burst, None).requests.bounds)["requests_per_s * key:a"] == (7, 0.1)
+    assert told(Rules(DEFAULTS, {}).purse(Opened, burst, None).requests)["requests_per_s * key:a"] == (7, 0.1)
 
 
 def test_an_address_has_the_address_budget_in_place_of_a_callers() -> None:
     limits = DEFAULTS.model_copy(update={"address_requests_per_s": 2.0, "address_requests_burst": 5})
-    bounds = Rules(limits, {}).purse(ADDRESS, None).requests.bounds
-    assert [(bound.key, bound.limit) for bound in bounds] == [("address_requests_per_s", 5), ("requests_per_day", 1000)]
-    assert next(iter(Rules(DEFAULTS, {}).purse(ADDRESS, None).requests.bounds)).key == "requests_per_s"
+    found = bounds(Rules(limits, {}).purse(Opened, ADDRESS, None).requests)
+    assert [(bound.key, bound.limit) for bound in found] == [("address_requests_per_s", 5), ("requests_per_day", 1000)]
+    assert next(iter(bounds(Rules(DEFAULTS, {}).purse(Opened, ADDRESS, None).requests))).key == "requests_per_s"
 
 
 def test_a_models_limits_are_each_callers_own_and_come_on_top() -> None:
     models = {"m": ModelLimits(requests_per_s=1.0, rows_per_s=8.0, rows_burst=80)}
     rules = Rules(DEFAULTS, models)
-    assert told(rules.purse(KEY, "m").requests.bounds)["requests_per_s m key:a"] == (1, 1.0)
-    assert told(rules.purse(KEY, "m").rows.bounds)["rows_per_s m key:a"] == (80, 0.125)
-    assert len(rules.purse(KEY, "other").requests.bounds) == 2
+    assert told(rules.purse(Opened, KEY, "m").requests)["requests_per_s m key:a"] == (1, 1.0)
+    assert told(rules.purse(Opened, KEY, "m").rows)["rows_per_s m key:a"] == (80, 0.125)
+    assert len(bounds(rules.purse(Opened, KEY, "other").requests)) == 2
 
 
 def test_a_budget_or_a_model_that_changes_counts_from_the_next_request_on() -> None:
     models = {"m": ModelLimits(requests_per_s=1.0)}
     rules = Rules(Limits(), models)
-    first = rules.purse(KEY, "m")
-    assert rules.purse(KEY, "m") is first
+    first = rules.purse(Opened, KEY, "m")
+    assert rules.purse(Opened, KEY, "m") is first
     models["m"] = ModelLimits(requests_per_s=2.0)
-    assert told(rules.purse(KEY, "m").requests.bounds)["requests_per_s m key:a"] == (2, 0.5)
-    assert told(rules.purse(replace(KEY, budget=Budget(requests_per_s=9.0)), "m").requests.bounds).keys() == {
+    assert told(rules.purse(Opened, KEY, "m").requests)["requests_per_s m key:a"] == (2, 0.5)
+    assert told(rules.purse(Opened, replace(KEY, budget=Budget(requests_per_s=9.0)), "m").requests).keys() == {
         "requests_per_s * key:a",
         "requests_per_s m key:a",
     }
@@ -70,12 +84,12 @@ def test_a_budget_or_a_model_that_changes_counts_from_the_next_request_on() -> N
 
 def test_names_of_models_that_nobody_has_take_no_place() -> None:
     rules = Rules(DEFAULTS, {})
-    assert rules.purse(KEY, "one") is rules.purse(KEY, "other")
+    assert rules.purse(Opened, KEY, "one") is rules.purse(Opened, KEY, "other")
 
 
 def test_callers_that_are_remembered_are_bounded() -> None:
     rules = Rules(DEFAULTS, {})
-    first = rules.purse(KEY, None)
+    first = rules.purse(Opened, KEY, None)
     for number in range(KNOWN):
-        rules.purse(Principal(f"address:{number}", frozenset()), None)
-    assert rules.purse(KEY, None) is not first
+        rules.purse(Opened, Principal(f"address:{number}", frozenset()), None)
+    assert rules.purse(Opened, KEY, None) is not first

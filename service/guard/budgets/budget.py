@@ -8,7 +8,8 @@ one back each ``every_s``, and needs no timer. A quota is a count that begins an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from asyncio import Future
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Final, Literal, NamedTuple
@@ -67,6 +68,14 @@ class Allowance(Struct, frozen=True, gc=False):
     bound: Bound
     remaining: int
     reset_s: float
+
+
+#: What is left, now or once a store has answered; None where there is no bound. Raises OverBudget, a future too.
+Left = Allowance | Future[Allowance | None] | None
+#: Spends so much of some bounds, of all or of none; a cost of 0 reads them.
+Spend = Callable[[float], Left]
+#: The same where nobody has to be waited for.
+SpendAtOnce = Callable[[float], Allowance | None]
 
 
 class State(NamedTuple):

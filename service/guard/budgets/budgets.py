@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,18 +9,15 @@ from typing import Protocol
 
 from models.manifest import Limits as ModelLimits
 from service.config import Config
-from service.guard.budgets.budget import Allowance
+from service.guard.budgets.budget import Bound, Spend
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.quotas import Quotas, restore
-from service.guard.budgets.rules import Bounds, Purse, Rules
+from service.guard.budgets.rules import Purse, Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal
 from service.processes.place import Place
 from service.store import ControlStore
-
-#: What is left, now or once a store has answered; None where there is no bound. Raises OverBudget, a future too.
-Left = Allowance | asyncio.Future[Allowance | None] | None
 
 
 class Budgets(Protocol):
@@ -29,11 +25,11 @@ class Budgets(Protocol):
 
     immediate: bool
 
-    def purse(self, principal: Principal, model: str | None) -> Purse:
+    def purse(self, principal: Principal, model: str | None, /) -> Purse:
         """What he is held to who asks that model, or none."""
 
-    def spend(self, bounds: Bounds, cost: float) -> Left:
-        """Spends of all or of none; a cost of 0 reads them."""
+    def open(self, bounds: tuple[Bound, ...]) -> Spend:
+        """What spends of any bounds."""
 
     async def start(self) -> None:
         """The app is served."""

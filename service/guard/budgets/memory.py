@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from service.errors import OverBudget
-from service.guard.budgets.budget import DAY_S, Allowance, State, after, ahead, allowance, refusal
+from service.guard.budgets.budget import DAY_S, Allowance, Bound, SpendAtOnce, State, after, ahead, allowance, refusal
 from service.guard.budgets.quotas import Quotas
-from service.guard.budgets.rules import Bounds, Purse, Rules
+from service.guard.budgets.rules import Rules, unbounded
 from service.guard.budgets.tables import Entry, Table
 from service.guard.limited import Limited
-from service.guard.principal import Principal
 
 
 class MemoryBudgets:
@@ -30,7 +30,7 @@ class MemoryBudgets:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._rules = rules
+        self.purse = partial(rules.purse, self.open)
         self._table = table
         self._limited = limited
         self._quotas = quotas
@@ -47,26 +47,14 @@ class MemoryBudgets:
         if self._quotas is not None:
             await self._quotas.close()
 
-    def purse(self, principal: Principal, model: str | None) -> Purse:
-        """What he is held to who asks that model, or none."""
-        return self._rules.purse(principal, model)
-
-    def spend(self, bounds: Bounds, cost: float) -> Allowance | None:
-        """Spends of all or of none; a cost of 0 reads them. Raises OverBudget; None: there is no bound."""
-        rate = bounds.rate
-        if rate is None:
-            return self._spend_all(bounds.entries or self._find(bounds), cost) if bounds.bounds else None
-        value = self._table.advance(rate, self._clock(), cost)
-        if value > rate.most_s:
-            raise self._refused([State(rate.bound, value - cost * rate.every_s)], cost, self._wall())
-        left = int((rate.depth_s - value) / rate.every_s + 1e-6)
-        return Allowance(rate.bound, left if left > 0 else 0, value)
-
-    def _find(self, bounds: Bounds) -> tuple[Entry, ...]:
-        entries = bounds.entries = tuple([self._table.entry(bound) for bound in bounds.bounds])
-        if len(entries) == 1 and entries[0].every_s:
-            bounds.rate = entries[0]
-        return entries
+    def open(self, bounds: tuple[Bound, ...]) -> SpendAtOnce:
+        """What spends of them. It raises OverBudget."""
+        if not bounds:
+            return unbounded
+        entries = tuple([self._table.entry(bound) for bound in bounds])
+        if len(bounds) == 1 and bounds[0].every_s:
+            return self._table.spending(entries[0], self._clock, lambda state, cost: self._refused([state], cost, self._wall()))
+        return partial(self._spend_all, entries)
 
     def _spend_all(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
         table, now, wall = self._table, self._clock(), self._wall()

@@ -11,21 +11,17 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from service.guard.budgets.budget import Allowance, State, after, refusal, tightest
+from service.guard.budgets.budget import Allowance, Bound, Left, Spend, SpendAtOnce, State, after, refusal, tightest
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.redis_link import RedisLink
 from service.guard.budgets.redis_script import SCRIPT, SHA, arguments, said
-from service.guard.budgets.rules import Bounds, Purse, Rules
+from service.guard.budgets.rules import Rules, unbounded
 from service.guard.limited import Limited
-from service.guard.principal import Principal
-
-if TYPE_CHECKING:
-    from service.guard.budgets.budgets import Left
 
 #: How many requests one pipeline takes.
 MOST: Final = 256
@@ -34,11 +30,12 @@ _LATE_S: Final = 0.01
 
 
 class _Asked(NamedTuple):
-    """One spending that waits."""
+    """One spending that waits: ``instead`` spends it in memory."""
 
-    bounds: Bounds
+    bounds: tuple[Bound, ...]
     cost: float
     future: asyncio.Future[Allowance | None]
+    instead: SpendAtOnce
     until: float
 
 
@@ -57,7 +54,8 @@ class RedisBudgets:
         timeout_s: float,
         stood_in: Callable[[], None],
     ) -> None:
-        self._rules, self._memory, self._limited = rules, memory, limited
+        self.purse = partial(rules.purse, self.open)
+        self._memory, self._limited = memory, limited
         self._link = RedisLink(url, password)
         self._timeout_s = timeout_s
         self._stood_in = stood_in
@@ -79,24 +77,20 @@ class RedisBudgets:
         await self._link.close()
         await self._memory.close()
 
-    def purse(self, principal: Principal, model: str | None) -> Purse:
-        """What he is held to who asks that model, or none."""
-        return self._rules.purse(principal, model)
-
-    def spend(self, bounds: Bounds, cost: float) -> Left:
-        """Spends of all or of none; a cost of 0 reads them. Raises OverBudget, a future too; None: there is no bound."""
-        return self._ask(bounds, cost) if bounds.bounds else None
+    def open(self, bounds: tuple[Bound, ...]) -> Spend:
+        """What spends of them. It raises OverBudget, and so does its future."""
+        return partial(self._ask, bounds, self._memory.open(bounds)) if bounds else unbounded
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
-    def _ask(self, bounds: Bounds, cost: float) -> Left:
+    def _ask(self, bounds: tuple[Bound, ...], instead: SpendAtOnce, cost: float) -> Left:
         redis = self._link.redis
         if redis is None:
             self._stood_in()
-            return self._memory.spend(bounds, cost)
+            return instead(cost)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Allowance | None] = loop.create_future()
-        self._waiting.append(_Asked(bounds, cost, future, loop.time() + self._timeout_s))
+        self._waiting.append(_Asked(bounds, cost, future, instead, loop.time() + self._timeout_s))
         if self._sending is None:
             self._sending = loop.create_task(self._send_on(redis))
         return future
@@ -116,7 +110,7 @@ class RedisBudgets:
             for asked in batch:
                 if not asked.future.done():
                     self._stood_in()
-                    _settle(asked, partial(self._memory.spend, asked.bounds, asked.cost))
+                    _settle(asked, partial(asked.instead, asked.cost))
         finally:
             self._sending = None
 
@@ -143,7 +137,7 @@ class RedisBudgets:
     async def _pipe(self, redis: Redis, batch: list[_Asked]) -> list[Any]:
         pipeline = redis.pipeline(transaction=False)
         for asked in batch:
-            pipeline.execute_command("EVALSHA", SHA, *arguments(asked.bounds.bounds, asked.cost))
+            pipeline.execute_command("EVALSHA", SHA, *arguments(asked.bounds, asked.cost))
         return list(await pipeline.execute(raise_on_error=False))
 
     async def _in_time(self, work: Any, until: float) -> list[Any]:
@@ -164,7 +158,7 @@ class RedisBudgets:
                     await task
 
     def _judge(self, asked: _Asked, answer: Any) -> Allowance | None:
-        enough, second, states = said(asked.bounds.bounds, answer)
+        enough, second, states = said(asked.bounds, answer)
         if enough:
             return tightest([State(bound, after(bound, value, asked.cost)) for bound, value in states], second)
         error = refusal(states, asked.cost, second)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from models.manifest import Limits as ModelLimits
-from service.guard.budgets.budget import Bound, Unit
-from service.guard.budgets.tables import Entry
+from service.guard.budgets.budget import Bound, Spend, Unit
 from service.guard.principal import UNBOUNDED, Budget, Principal
 from service.sections import Limits
 
@@ -17,33 +16,25 @@ ADDRESS: Final = "address:"
 KNOWN: Final = 8192
 
 
-class Bounds:
-    """Limits of which a request spends together, of all or of none. ``entries``: where they are kept, for who keeps them in memory;
-    ``rate``: the same where it is one rate, as it usually is."""
-
-    __slots__ = ("bounds", "entries", "rate")
-
-    def __init__(self, bounds: tuple[Bound, ...]) -> None:
-        self.bounds = bounds
-        self.entries: tuple[Entry, ...] | None = None
-        self.rate: Entry | None = None
-
-
 class Purse:
-    """What one caller is held to who asks one model, as it was looked up: good while its budget and the model's are the same
-    objects."""
+    """What one caller is held to who asks one model: spends of its ``requests`` and its ``rows``. Good while its budget and the
+    model's are the same objects as when it was looked up."""
 
     __slots__ = ("budget", "limits", "requests", "rows")
 
-    def __init__(self, budget: Budget, limits: ModelLimits | None, requests: tuple[Bound, ...], rows: tuple[Bound, ...]) -> None:
+    def __init__(self, budget: Budget, limits: ModelLimits | None, requests: Spend, rows: Spend) -> None:
         self.budget = budget
         self.limits = limits
-        self.requests = Bounds(requests)
-        self.rows = Bounds(rows)
+        self.requests = requests
+        self.rows = rows
 
 
-#: What callers are held to where nobody says anything.
-NOTHING: Final = Purse(UNBOUNDED, None, (), ())
+def unbounded(cost: float) -> None:
+    """Spends of no bounds."""
+
+
+#: That of callers where nobody says anything.
+NOTHING: Final = Purse(UNBOUNDED, None, unbounded, unbounded)
 
 
 class Rules:
@@ -65,8 +56,9 @@ class Rules:
         self._models = models
         self._purses: dict[str, Purse] = {}
 
-    def purse(self, principal: Principal, model: str | None) -> Purse:
-        """What a request falls under. Names of models are the caller's to invent: only those that say something count."""
+    def purse(self, open_: Callable[[tuple[Bound, ...]], Spend], principal: Principal, model: str | None) -> Purse:
+        """What a request falls under, spent as ``open_`` has it. Names of models are the caller's to invent: only those that say
+        something count."""
         if not self._any and principal.budget is UNBOUNDED and not self._models:
             return NOTHING
         limits = None if model is None else self._models.get(model)
@@ -76,7 +68,7 @@ class Rules:
             if len(self._purses) >= KNOWN:
                 self._purses.clear()
             requests, rows = self._of_request(principal, model, limits), self._of_rows(principal, model, limits)
-            purse = self._purses[name] = Purse(principal.budget, limits, requests, rows)
+            purse = self._purses[name] = Purse(principal.budget, limits, open_(requests), open_(rows))
         return purse
 
     def _of_request(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:

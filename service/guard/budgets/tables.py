@@ -16,9 +16,11 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from service.guard.budgets.budget import Bound
+from service.errors import OverBudget
+from service.guard.budgets.budget import Allowance, Bound, SpendAtOnce, State
 from service.processes.memory import SharedMemory
 
 WAYS: Final = 8
@@ -33,6 +35,8 @@ _COUNT: Final = (1 << _SHIFT) - 1
 
 
 Number = TypeVar("Number", int, float)
+#: What is raised where a budget in some state has not that much left.
+Refused = Callable[[State, float], OverBudget]
 
 
 class Places(Generic[Number]):
@@ -93,11 +97,10 @@ class Tables:
 class Entry:
     """Where one budget is: its set, its place in one's own line, and those in the others', as far as they were found."""
 
-    __slots__ = ("bound", "depth_s", "every_s", "found", "most_s", "name", "others", "own", "start", "taken")
+    __slots__ = ("bound", "found", "name", "others", "own", "start", "taken")
 
     def __init__(self, bound: Bound, name: int, start: int) -> None:
         self.bound = bound
-        self.every_s, self.depth_s, self.most_s = bound.every_s, bound.depth_s, bound.most_s
         self.name = name
         self.start = self.own = start
         #: How many names one's own line had taken up when this one was last seen in its place.
@@ -141,31 +144,37 @@ class Table:
                     latest = value
         return latest
 
-    def advance(self, entry: Entry, now: float, cost: float) -> float:
-        """Moves a rate's time on by so many units, unless it would be too far ahead; how far ahead that is, or would be (seconds).
+    def spending(self, entry: Entry, clock: Callable[[], float], refused: Refused) -> SpendAtOnce:
+        """What spends of one rate, as ``tat``, ``ahead``, ``conforms``, ``put_tat`` and ``allowance`` do one after the other: every
+        request comes this way. ``refused`` is told the rate's state and the cost."""
+        own, values, bound = self._rates, self._rates.values, entry.bound
+        every_s, depth_s, most_s = bound.every_s, bound.depth_s, bound.most_s
 
-        What ``tat``, ``ahead`` and ``put_tat`` do one after the other, for the rate that every request spends of.
-        """
-        if now > self._look_at:
-            self._look(now)
-        own = self._rates
-        ours = entry.taken == own.taken or _refind(own, entry)
-        beyond = own.values[entry.own] - now if ours else 0.0
-        if self._other_rates:
-            for value in _others(self._other_rates, entry):
-                if value - now > beyond:
-                    beyond = value - now
-        if beyond < 0.0:
-            beyond = 0.0
-        elif beyond > entry.depth_s:
-            beyond = entry.depth_s
-        beyond += cost * entry.every_s
-        if beyond <= entry.most_s:
+        def spend(cost: float) -> Allowance:
+            now = clock()
+            if now > self._look_at:
+                self._look(now)
+            ours = entry.taken == own.taken or _refind(own, entry)
+            beyond = values[entry.own] - now if ours else 0.0
+            if self._other_rates:
+                for value in _others(self._other_rates, entry):
+                    if value - now > beyond:
+                        beyond = value - now
+            if beyond < 0.0:
+                beyond = 0.0
+            elif beyond > depth_s:
+                beyond = depth_s
+            spent = beyond + cost * every_s
+            if spent > most_s:
+                raise refused(State(bound, beyond), cost)
             if ours:
-                own.values[entry.own] = now + beyond
+                values[entry.own] = now + spent
             else:
-                _take(own, entry, now + beyond)
-        return beyond
+                _take(own, entry, now + spent)
+            left = int((depth_s - spent) / every_s + 1e-6)
+            return Allowance(bound, left if left > 0 else 0, spent)
+
+        return spend
 
     def put_tat(self, entry: Entry, tat: float) -> None:
         """Writes it."""
