@@ -13,7 +13,7 @@ from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
 
 from service.connections.clock import ReadingClock
-from service.connections.hypercorn_stream import CLOCK, Over, Refused
+from service.connections.hypercorn_stream import CLOCK, MORE, Over, Refused
 from service.connections.hypercorn_watch import Watch, Watches, has_begun
 from service.connections.lingering import LINGER_BYTES, LINGER_S, linger
 from service.connections.unread import Unread
@@ -43,6 +43,8 @@ class Connection(TCPServer):
         self._unsent = []
         self.clock = ReadingClock(self.loop)
         CLOCK.set(self.clock)
+        buffer: bytearray = self.reader._buffer  # type: ignore[attr-defined]  # a StreamReader does not say what it holds
+        MORE.set(lambda: bool(buffer))
         limited = self.service.inference.limited
         self.unsent = Unread(self.writer.transport, self.service.config.limits.write_timeout_s, limited)
         self._idle = Watch(self, self.watches)

@@ -28,11 +28,11 @@ from wsproto.events import CloseConnection, Message, Ping
 from wsproto.frame_protocol import CloseReason
 
 from service.connections.hypercorn_pace import PacedHttp2
-from service.connections.hypercorn_stream import Refused, Stream, Turn
+from service.connections.hypercorn_stream import MORE, Refused, Stream, Turn
 from service.connections.lingering import CLOSE_S
 from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
 from service.guard.input.frames import Frames
-from service.guard.input.framing import Framing
+from service.guard.input.framing import END, Framing
 from service.guard.input.request_head import NO_HTTP, UNKNOWN_CODING, authority
 from service.inference import Inference
 from service.response import failed, request_id
@@ -66,6 +66,7 @@ class Http1(H11Protocol):
         limits = self.inference.limits
         self.can_read = self.turn = Turn(self.can_read)
         self.framing = Framing(limits.header_bytes, limits.header_count, limits.body_chunks)
+        self.more = MORE.get()
 
     async def handle(self, event: Happening) -> None:
         """What comes from the client, as far as it may be read."""
@@ -77,7 +78,11 @@ class Http1(H11Protocol):
             return
         if self.refused:
             return
+        handed_over = self.framing.handed_over
         data, error = self.framing.judge(event.data)
+        alone = data.find(END) + len(END) == len(data)
+        if alone and not handed_over and self.framing.handed_over and await self._rushes():
+            data, error = b"", BadRequest(TOO_EARLY)
         if data or error is None:
             await super().handle(RawData(data))
         if error is not None:
@@ -85,6 +90,12 @@ class Http1(H11Protocol):
         elif isinstance(self.stream, WSStream) and self.stream.closed:  # nobody looks at what its client still sends
             self.refused = True
             await self.send(Refused())
+
+    async def _rushes(self) -> bool:
+        """Whether frames come right behind a handshake. To find that out once the app has begun would cost four times as much."""
+        for _ in range(2):  # in the second turn of the loop the socket has been read again
+            await asyncio.sleep(0)
+        return self.more()
 
     async def end(self, error: ServiceError) -> None:
         """Refuses what comes next, once what came before it has been answered."""

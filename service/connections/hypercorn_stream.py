@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,8 @@ from service.sections import Limits
 SMALL: Final = 1024
 #: The clock of the connection on which the running task reads: Hypercorn hands its streams nothing of it.
 CLOCK: ContextVar[ReadingClock] = ContextVar("clock")
+#: Whether more has come on that connection than was read.
+MORE: ContextVar[Callable[[], bool]] = ContextVar("more")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ class Framing:
         """Whether no byte of a request has come that has not ended."""
         return self._read is Framing._head and not self._part
 
+    @property
+    def handed_over(self) -> bool:
+        """Whether what comes is no request any more, but a WebSocket's."""
+        return self._read is Framing._opaque
+
     def judge(self, data: bytes) -> tuple[bytes, ServiceError | None]:
         """What of the client's bytes a parser may read, and why it may read no more: then nothing is to be judged any more."""
         at = begun = 0
