@@ -47,8 +47,9 @@ class Turn:
         await self._event.clear()
 
     async def wait(self) -> None:
-        """Waits for it. Raises Over."""
-        await self._event.wait()
+        """Waits for it. Raises Over, at once where the connection had ended before."""
+        if not self.over:
+            await self._event.wait()
         if self.over:
             raise Over
 

@@ -30,10 +30,14 @@ def extend(app: Quart) -> None:
         return quart.Response(bytes(mebibytes * 1024 * 1024))
 
     @app.get("/rss")
-    def rss() -> dict[str, object]:
-        """What the worker holds of memory and descriptors."""
+    async def rss() -> dict[str, object]:
+        """What the worker holds of memory, descriptors and tasks."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return {"rss": pages * os.sysconf("SC_PAGE_SIZE"), "descriptors": len(os.listdir("/proc/self/fd"))}
+        return {
+            "rss": pages * os.sysconf("SC_PAGE_SIZE"),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "tasks": len(asyncio.all_tasks()),
+        }
 
     @app.websocket("/talk")
     async def talk() -> None:

@@ -171,14 +171,16 @@ def leftovers(server: Server) -> tuple[int, int]:
     return inside["rss"], inside["descriptors"]
 
 
-@pytest.mark.parametrize("times", [1, 50], ids=["one", "pipelined"])
+@pytest.mark.parametrize("times", [1, 50, 3000], ids=["one", "pipelined", "more than is read at once"])
 def test_who_does_not_read_is_cut_off_and_not_read_on(server: Server, times: int) -> None:
     rss, descriptors = leftovers(server)
+    tasks = server.get("/rss").json()["tasks"]
     with counted(server, "write_timeout_s"), narrow(server) as connection:
         connection.sendall(b"GET /long/10 HTTP/1.1\r\nHost: tureen\r\n\r\n" * times)
         until(lambda: count(server, "write_timeout_s") > 0, "it is cut off")
         assert leftovers(server)[0] - rss < 60 * MIB
         until(lambda: leftovers(server)[1] <= descriptors, "nothing is left open")
+        until(lambda: server.get("/rss").json()["tasks"] <= tasks, "nothing is left in work")
 
 
 def test_who_closes_and_does_not_read_leaves_nothing_open(server: Server) -> None:
