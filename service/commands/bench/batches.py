@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+import msgspec
+
 from service.commands.exposition import Sample
 from service.metrics import families
 
@@ -19,6 +21,33 @@ Source = Literal["statistics", "answers"]
 
 _BATCHES, _ROWS, _WORKERS = families.BATCHES.exposed, families.ROWS_ANSWERED.exposed, families.WORKERS.exposed
 _Key = TypeVar("_Key")
+
+
+class _Total(msgspec.Struct):
+    count: int = 0
+
+
+class _Inference(msgspec.Struct):
+    success: _Total = msgspec.field(default_factory=_Total)
+    fail: _Total = msgspec.field(default_factory=_Total)
+
+
+class _Batch(msgspec.Struct):
+    batch_size: int
+    compute_infer: _Total
+
+
+class _Version(msgspec.Struct):
+    inference_count: int = 0
+    execution_count: int = 0
+    inference_stats: _Inference = msgspec.field(default_factory=_Inference)
+    batch_stats: list[_Batch] = msgspec.field(default_factory=list)
+
+
+class _Statistics(msgspec.Struct):
+    """Of the protocol's statistics what is of use here."""
+
+    model_stats: list[_Version]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +82,21 @@ class Batches:
 
 
 def counted(stats: object, scraped: Iterable[Sample] | None, model: str, version: str | None) -> Counted:
-    """The counters, by what `/v2/models/M[/versions/V]/stats` and `/metrics` say."""
-    entries = stats.get("model_stats") if isinstance(stats, dict) else None
+    """The counters, by what `/v2/models/M[/versions/V]/stats` and `/metrics` say. Raises ValueError for what are no statistics."""
+    entries = msgspec.convert(stats, _Statistics).model_stats
     by_rows: Counter[int] = Counter()
-    totals: Counter[str] = Counter()
-    for entry in entries if isinstance(entries, list) else ():
-        totals["rows"] += _whole(entry.get("inference_count"))
-        totals["calls"] += _whole(entry.get("execution_count"))
-        inference = entry.get("inference_stats", {})
-        totals["requests"] += _whole(inference.get("success", {}).get("count"))
-        totals["failed"] += _whole(inference.get("fail", {}).get("count"))
-        for batch in entry.get("batch_stats", ()):
-            by_rows[_whole(batch.get("batch_size"))] += _whole(batch.get("compute_infer", {}).get("count"))
+    for batch in (batch for entry in entries for batch in entry.batch_stats):
+        by_rows[batch.batch_size] += batch.compute_infer.count
     reasons, rows_of_all, workers = _of_all(scraped, model, version)
     return Counted(
-        totals["requests"], totals["failed"], totals["rows"], totals["calls"], dict(by_rows), reasons, rows_of_all, workers
+        sum(entry.inference_stats.success.count for entry in entries),
+        sum(entry.inference_stats.fail.count for entry in entries),
+        sum(entry.inference_count for entry in entries),
+        sum(entry.execution_count for entry in entries),
+        dict(by_rows),
+        reasons,
+        rows_of_all,
+        workers,
     )
 
 
@@ -130,7 +159,3 @@ def _of_all(
 
 def _less(now: Mapping[_Key, int], before: Mapping[_Key, int]) -> dict[_Key, int]:
     return {key: now.get(key, 0) - before.get(key, 0) for key in {*now, *before}}
-
-
-def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0

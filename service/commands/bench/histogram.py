@@ -12,8 +12,6 @@ from typing import Final
 #: Buckets in a power of two: a bucket is at most 1/1024 as wide as what it holds.
 _BITS: Final = 10
 _FINE: Final = 1 << (_BITS + 1)
-#: Longer durations count as this one (nanoseconds): some 20 days.
-_LONGEST: Final = 1 << 51
 
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0, 99.9)
 
@@ -22,8 +20,8 @@ def bucket(ns: int) -> int:
     """The number of the bucket that holds so many nanoseconds; longer durations are in later buckets."""
     if ns < _FINE:
         return max(ns, 0)
-    shift = min(ns, _LONGEST).bit_length() - _BITS - 1
-    return (shift << _BITS) + (min(ns, _LONGEST) >> shift)
+    shift = ns.bit_length() - _BITS - 1
+    return (shift << _BITS) + (ns >> shift)
 
 
 def bounds(number: int) -> tuple[int, int]:
@@ -47,7 +45,9 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Counts one."""
-        number = bucket(int(seconds * 1e9))
+        ns = int(seconds * 1e9)
+        # As in `bucket`: it is called several times a request.
+        number = ns if ns < _FINE else ((shift := ns.bit_length() - _BITS - 1) << _BITS) + (ns >> shift)
         self._counts[number] = self._counts.get(number, 0) + 1
         self.count += 1
         self.total += seconds

@@ -91,7 +91,7 @@ def read(file: Path, protocol: Protocol) -> list[Body]:
         text = opened.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise Unusable(f"the file of --data has more than {MOST_BYTES:,} bytes; give fewer requests, they are sent again and again")
-    found = [Body(content, _rows(document, protocol)) for content, document in _documents(text)]
+    found = [Body(content, rows_of(document, protocol)) for content, document in _documents(text)]
     if not found:
         raise Unusable("the file of --data is empty; write a request into it as JSON, or one a line")
     return found
@@ -118,7 +118,7 @@ def _object(text: bytes, where: str) -> Mapping[str, Any]:
     return found
 
 
-def _rows(request: Mapping[str, Any], protocol: Protocol) -> int:
+def rows_of(request: Mapping[str, Any], protocol: Protocol) -> int:
     """How many rows a request has, as far as that can be told without its model."""
     try:
         if protocol == "oip":

@@ -44,7 +44,8 @@ class Asked:
 class Result:
     """``seconds``: how long requests were sent; ``unsent``: those that were due by then and were never sent.
 
-    ``busy``: the share of the time for which the client kept a core busy. ``connections``: the most that were open. ``not_told``: why the server's statistics are missing, empty where they are not.
+    ``busy``: the share of the time for which the client kept a core busy. ``connections``: the most that were open.
+    ``not_told``: why the server's statistics are missing, empty where they are not.
     """
 
     asked: Asked
@@ -70,12 +71,13 @@ class Result:
             found.append(f"interrupted: measured for {self.seconds:.1f} s of {self.asked.seconds:g} s")
         if self.unsent and self.asked.rate is not None:
             found.append(
-                f"{self.unsent:,} requests were due and never sent, as every connection was taken: more is asked for than is kept up with, "
-                "and the latencies leave these out"
+                f"{self.unsent:,} requests were due and never sent, as every connection was taken: more is asked for "
+                "than is kept up with, and the latencies leave these out"
             )
         if self.busy > _BUSY:
             found.append(
-                f"this client was busy {self.busy:.0%} of the time, and may be the limit itself: give it a core of its own, or ask for less"
+                f"this client was busy {self.busy:.0%} of the time, and may be the limit itself: "
+                "give it a core of its own, or ask for less"
             )
         if self.not_told:
             found.append(f"the server's own counts are missing: {self.not_told}")

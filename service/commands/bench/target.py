@@ -90,7 +90,10 @@ class Target:
             raise Unreachable(stats.error)
         scrape = client.get("/metrics")
         scraped = samples(scrape.body.decode("utf-8", "replace")) if scrape.status == 200 else None
-        return counted(stats.json(), scraped, self.model, self.version)
+        try:
+            return counted(stats.json(), scraped, self.model, self.version)
+        except ValueError as error:
+            raise Unreachable(f"what it tells of its batches cannot be read: {error}") from error
 
     @property
     def _named(self) -> str:
