@@ -89,6 +89,15 @@ def test_the_json_says_the_same() -> None:
     assert sum(slot["ok"] for slot in told["timeline"]) == 100
 
 
+def test_answers_that_were_given_again_are_of_no_batch() -> None:
+    record = recorded([1.0])
+    again = b'queue;dur=0.000, infer;dur=0.000, total;dur=0.1, batch;desc="rows=0"'
+    record.answered(100.0, 100.1, 2, Told(again, b"1", b"hit"))
+    record.answered(100.0, 100.1, 2, Told(TOLD.timing, b"1", b"joined"))
+    assert (record.ok, record.cache, record.shared) == (3, {"hit": 1, "joined": 1}, {6: 2})
+    assert record.infer.count == record.queue.count == 1
+
+
 class Reader(HTMLParser):
     """Which elements a page has, and what leads out of it."""
 

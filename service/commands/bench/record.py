@@ -14,6 +14,8 @@ SLOTS = 60
 _SHORTEST_SLOT_S = 0.05
 #: Kinds of failures, versions and the like that are told apart; servers name them.
 _KINDS = 64
+#: What `X-Cache` says of answers that the model was called for; the others waited for no batch.
+_COMPUTED = frozenset({b"", b"miss"})
 _TIMING = re.compile(rb'queue;dur=([0-9.]+), infer;dur=([0-9.]+).*?rows=([0-9]+)"')
 
 
@@ -77,7 +79,7 @@ class Record:
             slot = self._slot(now)
             slot.ok += 1
             slot.latency.add(latency)
-        timing = _TIMING.match(told.timing)
+        timing = _TIMING.match(told.timing) if told.cache in _COMPUTED else None
         if timing is not None:
             self.queue.add(float(timing[1]) / 1e3)
             self.infer.add(float(timing[2]) / 1e3)
