@@ -19,7 +19,7 @@ from functools import partial
 from types import MappingProxyType
 
 import batching
-from batching import Answer, Batcher, Policy
+from batching import Answer, Batcher, Policy, Priority
 from models import NotReady, Signature, UnknownVersion
 from models.lease import LoadedVersion
 from models.manifest import Limits as ModelLimits
@@ -41,6 +41,8 @@ DECODERS = max(2, min(4, os.cpu_count() or 1))
 #: How much less than the loop the threads weigh that inflate (as nice counts): on a core that they share, who waits for an answer
 #: goes before who sends what has yet to be unpacked.
 LATER = 15
+#: The batcher's priorities by a request's level; of any other level it is normal.
+PRIORITIES = {1: Priority.HIGH, 2: Priority.NORMAL, 3: Priority.LOW}
 #: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
 GC_THRESHOLDS = (20_000, 50, 1_000)
 #: How long ``close`` waits for calls and loads that nobody waits for any more (seconds).
@@ -103,16 +105,17 @@ class Engine:
 
     def _queue(self, served: Served, infer: Infer, timeout_s: float | None) -> asyncio.Future[Answer]:
         group = served.signature.group(infer.inputs)
+        priority = PRIORITIES.get(infer.priority, Priority.NORMAL)
         try:
             return served.batcher.submit(
-                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=infer.priority
+                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=priority
             )
         except batching.Closed:
             again = self.served(served.model, served.version)
             if again is served:
                 raise
             return again.batcher.submit(
-                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=infer.priority
+                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=priority
             )
 
     def _find(self, model: str, version: str | None, label: str | None) -> Served:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar, TypeVarTuple, get_args
 
 from msgspec.structs import replace
 
-from batching import Answer, Priority
+from batching import Answer
 from service.account import Account, Plain
 from service.cache.flight import Given, How
 from service.engine import Engine, Served
@@ -40,7 +40,8 @@ Result = TypeVar("Result")
 LARGE = 128 * 1024
 #: Clients of these protocols send any of these, or none, with JSON and with binary tensors alike.
 CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
-PRIORITIES = {priority.name.lower().encode(): priority for priority in Priority}
+#: The protocol's levels, as X-Priority names them.
+LEVELS = {b"high": 1, b"normal": 2, b"low": 3}
 
 
 _CACHE: Final[Mapping[How, bytes]] = {how: b"x-cache: %b\r\n" % how.encode() for how in get_args(How)}
@@ -240,11 +241,11 @@ def _timeout_s(header: bytes | None, parameter: float | None) -> float | None:
     return seconds if parameter is None else min(seconds, parameter)
 
 
-def _priority(header: bytes) -> Priority:
-    priority = PRIORITIES.get(header)
-    if priority is None:
+def _priority(header: bytes) -> int:
+    level = LEVELS.get(header)
+    if level is None:
         raise BadRequest(f"X-Priority is {_shown(header)}; expected high, normal or low")
-    return priority
+    return level
 
 
 def _shown(value: bytes) -> str:

@@ -157,10 +157,10 @@ def test_windows_of_normal_entries_alone_take_turns(loop: asyncio.AbstractEventL
 def test_a_windows_oldest_is_not_its_first_where_priorities_are_mixed(loop: asyncio.AbstractEventLoop) -> None:
     queue = Queue()
     for at, priority in enumerate((LOW, NORMAL, HIGH), start=1):
-        queue.put(entry(loop, priority, float(at)))
+        queue.put(entry(loop, priority, float(at), rows=at))
     assert (queue.oldest, next(iter(queue)).enqueued) == (1, 3)
-    queue.take(("g", ()), 2, everyone)
-    assert queue.oldest == 1
+    queue.take(("g", ()), 3, everyone)
+    assert (queue.oldest, next(iter(queue)).enqueued) == (1, 2)
     queue.prune(lambda each: False)
     assert queue.oldest == float("inf")
     assert not queue.mixed
