@@ -72,14 +72,14 @@ class Drive:
         self.most_open = 0
 
     async def run(self, pace: Pace, record: Record, seconds: float, watch: Callable[[float], None] = lambda _: None) -> Ran:
-        """Sends what is due for so long, and waits for the answers. An interrupt ends the sending, a second one the waiting.
+        """Sends what is due for so long, and waits for the answers. SIGINT interrupts.
 
         ``watch`` is now and then told how many seconds have passed.
         """
         loop = asyncio.get_running_loop()
         self._pace, self._record, self._interrupts = pace, record, 0
         with suppress(NotImplementedError, ValueError):  # not every system has it, and only the main thread may
-            loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            loop.add_signal_handler(signal.SIGINT, self.interrupt)
         begun, cpu_s = now(), time.process_time()
         looking = asyncio.create_task(self._look(begun, seconds, watch))
         try:
@@ -102,6 +102,11 @@ class Drive:
             self._alarm.stop()
             with suppress(NotImplementedError, ValueError):
                 loop.remove_signal_handler(signal.SIGINT)
+
+    def interrupt(self) -> None:
+        """Ends the sending; called again, also the waiting for what was sent."""
+        self._interrupts += 1
+        self._stop()
 
     async def close(self) -> None:
         """Leaves every connection."""
@@ -210,10 +215,6 @@ class Drive:
     def _give_up(self, connection: Connection, why: str) -> None:
         connection.leave()
         self.lost(connection, why)
-
-    def _interrupt(self) -> None:
-        self._interrupts += 1
-        self._stop()
 
     def _stop(self) -> None:
         if self._sending:
