@@ -6,7 +6,6 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 
@@ -15,17 +14,19 @@ from batching.entry import Entry
 _place = attrgetter("place")
 
 
-@dataclass(slots=True)
 class Window:
     """The entries waiting in one bucket, the first to go first.
 
     ``oldest`` is when the first of them came, ``deadline`` the earliest of theirs; each that, or earlier.
     """
 
-    oldest: float
-    entries: deque[Entry] = field(default_factory=deque)
-    rows: int = 0
-    deadline: float = math.inf
+    __slots__ = ("deadline", "entries", "oldest", "rows")
+
+    def __init__(self, oldest: float) -> None:
+        self.entries: deque[Entry] = deque()
+        self.rows = 0
+        self.oldest = oldest
+        self.deadline = math.inf
 
     def insert(self, entry: Entry) -> None:
         """The entry joins behind those whose places are not later than its own."""
