@@ -14,6 +14,7 @@ from batching.errors import (
     TooManyRows,
 )
 from batching.policy import Policy
+from batching.priority import Priority
 from batching.statistics import Statistics
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "DeadlineExceeded",
     "Defect",
     "Policy",
+    "Priority",
     "QueueFull",
     "Refused",
     "RowsMismatch",

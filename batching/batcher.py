@@ -24,6 +24,7 @@ from batching.entry import Answer, Arrays, Batch, Call, Entry
 from batching.errors import Closed, Defect
 from batching.pace import Pace
 from batching.policy import Policy
+from batching.priority import NORMAL, Priority, place_of
 from batching.queue import Queue, Window
 from batching.statistics import Statistics
 from batching.window import Close, View, Wait, decide, share
@@ -61,7 +62,7 @@ class Batcher:
     ) -> None:
         self.policy = policy
         self.name = name
-        self._timeout_s = policy.timeout_s
+        self._timeout_s, self._ageing_s = policy.timeout_s, policy.ageing_s
         self._room = min(policy.max_rows, policy.queue_rows)
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure, self._steady = call, pool, stacked, pure, steady
@@ -104,22 +105,24 @@ class Batcher:
         *,
         group: Hashable = None,
         timeout_s: float | None = None,
+        priority: Priority = NORMAL,
     ) -> asyncio.Future[Answer]:
         """Queues checked rows and returns the future of their answer; cancelling it withdraws them.
 
-        Entries share a call when ``group`` and ``outputs`` agree. Raises Closed, QueueFull, TooManyRows, DeadlineExceeded where the
-        answer cannot come within ``timeout_s`` (default: the policy's), and ValueError for less than one row. The future ends with
-        an Answer, with what the call raised, or with a BatchingError.
+        Entries share a call when ``group`` and ``outputs`` agree, whatever their priorities. Raises Closed, QueueFull, TooManyRows,
+        DeadlineExceeded where the answer cannot come within ``timeout_s`` (default: the policy's), and ValueError for less than one
+        row. The future ends with an Answer, with what the call raised, or with a BatchingError.
         """
         now = self._clock()
         left = self._timeout_s if timeout_s is None else timeout_s
+        place = now if priority is NORMAL else place_of(priority, now, self._ageing_s)
         room = self._queue.rows < self._room and rows == 1 and left > self._pace.slowest_s
         if not room or not left > 0 or self._closing is not None or now < self._down_until:
-            self._admit(rows, now, left)  # one row more for the next call has nothing to be refused for
+            self._admit(rows, now, left, place)  # one row more for the next call has nothing to be refused for
         if rows > self.policy.max_rows and self._stacked:
-            enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left)
+            enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left, place=place)
             return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)
-        return self._enqueue(inputs, rows, outputs, group, now, now + left)
+        return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
 
     async def close(self) -> None:
         """Takes nothing more, finishes what it holds, and returns when the last call has ended."""
@@ -137,31 +140,34 @@ class Batcher:
 
     # -- the door --------------------------------------------------------------------------------------------------------
 
-    def _admit(self, rows: int, now: float, left: float) -> None:
+    def _admit(self, rows: int, now: float, left: float, place: float) -> None:
         refused = self._refusal(rows, now, left)
         if refused is None:
             return
-        if self._queue.rows and now >= self._pruned + PRUNE_S:
+        stale = self._queue.rows > 0 and now >= self._pruned + PRUNE_S
+        if stale:
             self._moment = self._pruned = now
             self._queue.prune(self._alive)  # those whose callers have left make room
-            refused = self._refusal(rows, now, left)
+        ahead = self._queue.ahead(place)
+        if stale or ahead < self._queue.rows:
+            refused = self._refusal(rows, now, left, ahead)
         if refused is not None:
             self.statistics.refused += 1
             raise refused
 
-    def _refusal(self, rows: int, now: float, left: float) -> Exception | None:
+    def _refusal(self, rows: int, now: float, left: float, ahead: int | None = None) -> Exception | None:
         if self._closing is not None:
             return Closed(f"{self.name} is being closed and takes no more requests")
         if now < self._down_until:
             return Closed(f"{self.name} failed and starts again", self._down_until - now)
-        return refusal(rows, left, self._queue.rows, self._pace, self.policy)
+        return refusal(rows, left, self._queue.rows, self._pace, self.policy, ahead)
 
     def _enqueue(
-        self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, now: float, deadline: float
+        self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, now: float, deadline: float, place: float
     ) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._arrivals += 1
-        self._queue.put(Entry(inputs, rows, outputs, group if self._stacked else self._arrivals, now, deadline, future))
+        self._queue.put(Entry(inputs, rows, outputs, group if self._stacked else None, now, deadline, place, future))
         if deadline < self._expiry.when:
             self._expiry.set(deadline)
         if not self._turn_due:
@@ -201,14 +207,15 @@ class Batcher:
         self._moment = max(self._clock(), due)
         wake = math.inf
         slots = self.policy.instances
-        for bucket in list(self._queue.windows) if len(self._running) < slots else ():
+        for bucket in self._queue.buckets if len(self._running) < slots else ():
             window = self._queue.windows[bucket]
             decision = self._decide(window)
             if isinstance(decision, Wait):
                 wake = min(wake, decision.until)
                 continue
             while window.entries and (idle := slots - len(self._running)):
-                entries = self._queue.take(bucket, share(window.rows, self.policy.max_rows, idle), self._alive)
+                room = share(window.rows, self.policy.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
+                entries = self._queue.take(bucket, room, self._alive)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
                     self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
@@ -226,7 +233,7 @@ class Batcher:
             return Close("early")
         pace = self._pace
         rows = share(window.rows, self.policy.max_rows, self.policy.instances - len(self._running))
-        view = View(window.rows, window.entries[0].enqueued, window.deadline, pace.rested, pace.call_s(rows), pace.gap_s)
+        view = View(window.rows, window.oldest, window.deadline, pace.rested, pace.call_s(rows), pace.gap_s)
         return decide(view, self.policy, self._moment)
 
     def _alive(self, entry: Entry) -> bool:

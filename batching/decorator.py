@@ -24,6 +24,7 @@ import numpy.typing as npt
 from batching.batcher import Batcher
 from batching.entry import Array, Arrays
 from batching.policy import Policy
+from batching.priority import NORMAL, Priority
 
 Function = Callable[..., Any]
 RESULT = "result"
@@ -50,11 +51,11 @@ class Batched:
         self._policy, self._pure = policy, pure
         self._on_loops: dict[asyncio.AbstractEventLoop, OnLoop] = {}
 
-    async def __call__(self, *row: npt.ArrayLike) -> Any:
+    async def __call__(self, *row: npt.ArrayLike, priority: Priority = NORMAL) -> Any:
         """The result of one row; each argument without its first dim. Raises what the function raised, or a BatchingError."""
-        return (await self.rows(*(np.asarray(argument)[np.newaxis] for argument in row)))[0]
+        return (await self.rows(*(np.asarray(argument)[np.newaxis] for argument in row), priority=priority))[0]
 
-    async def rows(self, *arrays: npt.ArrayLike) -> Array:
+    async def rows(self, *arrays: npt.ArrayLike, priority: Priority = NORMAL) -> Array:
         """The results of many rows at once: every argument [N, ...], the results [N, ...]."""
         stacked: list[Array] = [np.asarray(array) for array in arrays]
         shapes = [array.shape for array in stacked]
@@ -62,7 +63,7 @@ class Batched:
             raise ValueError(f"{self.__name__} takes arrays of one and the same number of rows, at least 1; got shapes {shapes}")
         group = tuple([(array.dtype, array.shape[1:]) for array in stacked])
         inputs = {str(index): array for index, array in enumerate(stacked)}
-        answer = await self.batcher.submit(inputs, shapes[0][0], group=group)
+        answer = await self.batcher.submit(inputs, shapes[0][0], group=group, priority=priority)
         return answer.outputs[RESULT]
 
     @property

@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One request's rows. ``enqueued`` and ``deadline`` are of the event loop's clock."""
+    """One request's rows. ``enqueued``, ``deadline`` and ``place`` are of the event loop's clock; the earliest place goes first."""
 
     inputs: Arrays
     rows: int
@@ -73,4 +73,5 @@ class Entry:
     group: Hashable
     enqueued: float
     deadline: float
+    place: float
     future: asyncio.Future[Answer] = field(repr=False)

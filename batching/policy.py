@@ -6,6 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+#: Lanes that an entry may gain by waiting while its default time runs: from low to high in the first half of it, so that the other
+#: half is left for what goes before it then.
+GAINS = 4
+#: A longer head start would be no priority but an exclusion (seconds).
+LONGEST_S = 15.0
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -38,3 +44,8 @@ class Policy:
     def timeout_s(self) -> float:
         """The default time that an entry has, in seconds."""
         return self.timeout_ms / 1000
+
+    @property
+    def ageing_s(self) -> float:
+        """The wait for which an entry counts as one lane higher, in seconds: see ``priority``."""
+        return min(self.timeout_s / GAINS, LONGEST_S)

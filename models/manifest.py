@@ -62,9 +62,10 @@ class Versions(_Section):
 
 
 class Cache(_Section):
-    """How long an answer may be given again; 0 is off."""
+    """How long an answer may be given again; 0 is off. ``auto``: it rests while it costs more time than it saves."""
 
     ttl_s: float = Field(default=0.0, ge=0, le=31_536_000, allow_inf_nan=False)
+    auto: bool = False
 
 
 class RuntimeSettings(_Section):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quart import Quart
@@ -24,6 +25,7 @@ from service.blueprints.browsers import answer_browsers
 from service.blueprints.faults import answer_faults
 from service.blueprints.gatekeeping import keep_gate
 from service.bounds import keep_bounds
+from service.cache.shelf import open_shelf
 from service.config import Config
 from service.context import EXTENSION, Service
 from service.converters import CONVERTERS
@@ -40,6 +42,7 @@ from service.metrics import families
 from service.metrics.exporter import Exporter
 from service.mounts import beneath_mounts
 from service.observers import finish, observers
+from service.password import password_of
 from service.processes.place import Place
 from service.rate_limits import limit_routes
 from service.sections import Auth
@@ -54,8 +57,9 @@ log = logging.getLogger("tureen.app")
 
 def create_app(config: Config, place: Place | None = None) -> Quart:
     """The service for one repository, by default as a server's only worker. Nothing is loaded before the app is served."""
-    engine = Engine(Registry(open_repository(config)))
     place = place or alone(config)
+    shelf = partial(open_shelf, config.cache, password_of(config.cache.password_file, "[cache] password_file"))
+    engine = Engine(Registry(open_repository(config)), shelf)
     exporter = Exporter(place, engine, config.server) if config.metrics.enabled else None
     told = [*([] if exporter is None else [exporter.meter]), *observers(config, place)]
     account = Account(told)

@@ -23,7 +23,7 @@ from models.nearest import nearest
 from models.repository import valid_name
 from service.bind import Bind
 from service.errors import ConfigError
-from service.sections import SECTIONS, Admin, Auth, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing, bound
+from service.sections import SECTIONS, Admin, Auth, Cache, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing, bound
 from service.toml_file import read_toml
 
 PREFIX = "TUREEN_"
@@ -63,6 +63,7 @@ class Config(Section):
     auth: Auth = Auth()
     limits: Limits = Limits()
     cors: Cors = Cors()
+    cache: Cache = Cache()
     log: Log = Log()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()

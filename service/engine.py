@@ -7,7 +7,6 @@ the event loop alone; the registry loads and closes models in a thread of its ow
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import logging
 import os
@@ -16,14 +15,18 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import batching
-from batching import Answer, Batcher, Policy
+from batching import Answer, Batcher, Policy, Priority
 from models import NotReady, Signature, UnknownVersion
 from models.lease import LoadedVersion
 from models.manifest import Limits as ModelLimits
 from models.registry import Registry
+from service.cache.answers import Answers
+from service.cache.key import Keys
+from service.cache.shelf import Shelf
 from service.errors import Draining
 from service.protocol.infer import Infer
 
@@ -38,6 +41,8 @@ DECODERS = max(2, min(4, os.cpu_count() or 1))
 #: How much less than the loop the threads weigh that inflate (as nice counts): on a core that they share, who waits for an answer
 #: goes before who sends what has yet to be unpacked.
 LATER = 15
+#: The batcher's priorities by a request's level; of any other level it is normal.
+PRIORITIES = {1: Priority.HIGH, 2: Priority.NORMAL, 3: Priority.LOW}
 #: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
 GC_THRESHOLDS = (20_000, 50, 1_000)
 #: How long ``close`` waits for calls and loads that nobody waits for any more (seconds).
@@ -46,21 +51,24 @@ PATIENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One version of a model, ready to answer."""
+    """One version of a model, ready to answer. ``answers``: those that may be given again; None where none may."""
 
     model: str
     version: str
     signature: Signature
     loaded: LoadedVersion
     batcher: Batcher
+    answers: Answers | None = None
 
 
 class Engine:
     """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop; ``decoding`` what
     makes much of large bodies, and has ``inflating`` unpack them, which lets go of the interpreter and gives way to everything."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, open_shelf: Callable[[], Shelf] | None = None) -> None:
         self.registry = registry
+        self.shelf: Shelf | None = None
+        self._open_shelf = open_shelf
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
         self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
         self.inflating = ThreadPoolExecutor(1, thread_name_prefix="tureen-inflate", initializer=_give_way)
@@ -84,16 +92,31 @@ class Engine:
             self._by_path[model, version, label] = found
         return found
 
-    def submit(self, served: Served, infer: Infer, timeout_s: float | None = None) -> asyncio.Future[Answer]:
-        """Queues a checked request. Raises BatchingError where it is refused, NotReady where the version was unloaded."""
+    def submit(
+        self, served: Served, infer: Infer, timeout_s: float | None = None, key: bytes | None = None
+    ) -> asyncio.Future[Answer]:
+        """The future of a checked request's answer: one that was kept, or it is queued. ``key``: what it is kept under, where that
+        is known. Raises BatchingError where it is refused, NotReady where the version was unloaded."""
+        answers = served.answers
+        if answers is None or answers.rests:
+            return self._queue(served, infer, timeout_s)
+        left_s = served.batcher.policy.timeout_s if timeout_s is None else timeout_s
+        return answers.submit(answers.key(infer) if key is None else key, partial(self._queue, served, infer), left_s)
+
+    def _queue(self, served: Served, infer: Infer, timeout_s: float | None) -> asyncio.Future[Answer]:
         group = served.signature.group(infer.inputs)
+        priority = PRIORITIES.get(infer.priority, Priority.NORMAL)
         try:
-            return served.batcher.submit(infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s)
+            return served.batcher.submit(
+                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=priority
+            )
         except batching.Closed:
             again = self.served(served.model, served.version)
             if again is served:
                 raise
-            return again.batcher.submit(infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s)
+            return again.batcher.submit(
+                infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=priority
+            )
 
     def _find(self, model: str, version: str | None, label: str | None) -> Served:
         if version is not None and not (version.isascii() and version.isdigit() and version[0] != "0" and len(version) <= 18):
@@ -124,7 +147,7 @@ class Engine:
 
     async def start(self, overrides: Mapping[str, str] = MappingProxyType({}), unloaded: Collection[str] = ()) -> None:
         """Loads all that the repository wants but what is ``unloaded``; what fails to load is in the index with its reason."""
-        await self._in_control(functools.partial(self.registry.load_all, overrides, unloaded))
+        await self._in_control(partial(self.registry.load_all, overrides, unloaded))
         self._loaded = True
         gc.collect()
         gc.freeze()
@@ -132,11 +155,11 @@ class Engine:
 
     async def load(self, model: str, config: str | None = None) -> None:
         """Loads, or loads again, what the repository has of a model. Raises LoadError, UnknownModel; the old then serves on."""
-        await self._in_control(functools.partial(self.registry.load, model, config))
+        await self._in_control(partial(self.registry.load, model, config))
 
     async def unload(self, model: str) -> None:
         """Takes a model out of service; requests that it has taken are answered first."""
-        await self._in_control(functools.partial(self.registry.unload, model))
+        await self._in_control(partial(self.registry.unload, model))
 
     async def look(self, model: str, config: str | None = None) -> None:
         """Raises what a load would at once: UnknownModel, LoadError. Loads nothing."""
@@ -160,6 +183,8 @@ class Engine:
         except TimeoutError:
             self.stuck = True
             log.warning("a model is still at work after %g s, and is left to it", PATIENCE_S)
+        if self.shelf is not None:
+            await self.shelf.close()
         self._control.shutdown(wait=False, cancel_futures=True)
         self.decoding.shutdown(wait=False, cancel_futures=True)
         self.inflating.shutdown(wait=False, cancel_futures=True)
@@ -172,6 +197,7 @@ class Engine:
 
     async def _follow(self, ready: list[LoadedVersion]) -> None:
         """Makes the tables say what is ready; batchers of what is not any more finish what they hold."""
+        await self._make_room(ready)
         before = self._served
         now: dict[tuple[str, int], Served] = {}
         for loaded in ready:
@@ -188,6 +214,12 @@ class Engine:
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
+    async def _make_room(self, ready: list[LoadedVersion]) -> None:
+        """Opens the shelf, once there is a version whose answers may be kept."""
+        if self.shelf is None and self._open_shelf is not None and any(loaded.manifest.cache.ttl_s for loaded in ready):
+            self.shelf = await asyncio.get_running_loop().run_in_executor(self.pool, self._open_shelf)
+            await self.shelf.start()
+
     def _serve(self, loaded: LoadedVersion) -> Served:
         if not loaded.acquire():  # the batcher's own lease, for as long as it may call the model
             raise NotReady(f"version {loaded.version} of model {loaded.name!r} was unloaded")
@@ -202,10 +234,20 @@ class Engine:
             # Python may do anything at any time; a graph with fixed dims, or a forest, does the same for every row.
             steady=runtime.platform != "python" and not any(-1 in spec.shape[1:] for spec in runtime.signature.inputs),
         )
-        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher)
+        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, self._answers(loaded))
+
+    def _answers(self, loaded: LoadedVersion) -> Answers | None:
+        wanted = loaded.manifest.cache
+        if self.shelf is None or not wanted.ttl_s:
+            return None
+        files = repr([(path, size, changed) for path, size, changed, _ in loaded.stamp])  # what workers of other machines see too
+        keys = Keys(loaded.name, str(loaded.version), files)
+        return Answers(keys, wanted, self.shelf, f"model {loaded.name!r} version {loaded.version}")
 
     async def _retire(self, served: Served) -> None:
         await served.batcher.close()
+        if served.answers is not None:
+            await served.answers.drop()
         # Closing a model may take a while (user code, large frees): not on the loop.
         await asyncio.get_running_loop().run_in_executor(self.pool, served.loaded.release)
 

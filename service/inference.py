@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from time import perf_counter
-from typing import TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple, get_args
+
+from msgspec.structs import replace
 
 from batching import Answer
 from service.account import Account, Plain
+from service.cache.flight import Given, How
 from service.engine import Engine, Served
 from service.errors import BadRequest, BodyTooLarge, ServiceError, Unauthorized, UnsupportedMedia
 from service.guard.budgets.budget import allowance_lines
@@ -37,6 +40,11 @@ Result = TypeVar("Result")
 LARGE = 128 * 1024
 #: Clients of these protocols send any of these, or none, with JSON and with binary tensors alike.
 CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
+#: The protocol's levels, as X-Priority names them.
+LEVELS = {b"high": 1, b"normal": 2, b"low": 3}
+
+
+_CACHE: Final[Mapping[How, bytes]] = {how: b"x-cache: %b\r\n" % how.encode() for how in get_args(How)}
 
 
 class Inference:
@@ -146,7 +154,10 @@ class Inference:
 
     def _submit(self, request: Request, served: Served, infer: Infer) -> asyncio.Future[Answer]:
         timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
-        return self.engine.submit(served, infer, timeout_s)
+        priority = request.headers.get(b"x-priority")
+        if priority is not None:  # before the body's own, so that a proxy has the last word
+            infer = request.infer = replace(infer, priority=_priority(priority))
+        return self.engine.submit(served, infer, timeout_s, request.key)
 
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         body, encoding = request.body, request.headers.get(b"content-encoding")
@@ -154,6 +165,8 @@ class Inference:
             limit = self.limits.inflated_bytes
             body = self.engine.inflating.submit(coding.inflate, body, encoding.decode("latin-1"), limit).result()
         infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers), self.content)
+        if served.answers is not None:
+            request.key = served.answers.key(infer)  # which takes a while, of much
         request.decoded = perf_counter()
         return infer
 
@@ -190,7 +203,9 @@ def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) 
     )
     if encoded.headers:
         lines += header_lines(encoded.headers)
-    if request.headers.get(b"x-explain") == b"batch":
+    if type(answer) is Given:
+        lines += _CACHE[answer.how]
+    if request.headers.get(b"x-explain") == b"batch" and answer.batch_rows:
         lines += b"x-explain: closed=%b, rows=%d, waited_ms=%.3f\r\n" % (
             answer.reason.encode("ascii"),
             answer.batch_rows,
@@ -224,6 +239,13 @@ def _timeout_s(header: bytes | None, parameter: float | None) -> float | None:
         raise BadRequest(f"X-Request-Timeout-Ms is {_shown(header)}; expected a number of milliseconds above 0")
     seconds = milliseconds / 1000
     return seconds if parameter is None else min(seconds, parameter)
+
+
+def _priority(header: bytes) -> int:
+    level = LEVELS.get(header)
+    if level is None:
+        raise BadRequest(f"X-Priority is {_shown(header)}; expected high, normal or low")
+    return level
 
 
 def _shown(value: bytes) -> str:

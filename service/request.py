@@ -22,15 +22,17 @@ class Request:
     """What came, and what is known of it so far; the headers' names are lower case.
 
     ``principal`` is None until it is known who sent it, ``grant`` until he was let in, ``served`` until the version is found,
-    ``infer`` until the body is decoded, at ``decoded``. ``started`` and ``decoded`` are ``perf_counter``'s (seconds).
+    ``infer`` until the body is decoded, at ``decoded``. ``key``: what its answer is kept under, where that was found on the way.
+    ``started`` and ``decoded`` are ``perf_counter``'s (seconds).
     """
 
-    __slots__ = ("body", "decoded", "grant", "headers", "id", "infer", "principal", "served", "started", "target")
+    __slots__ = ("body", "decoded", "grant", "headers", "id", "infer", "key", "principal", "served", "started", "target")
 
     principal: Principal | None
     grant: Grant | None
     served: Served | None
     infer: Infer | None
+    key: bytes | None
 
     def __init__(self, target: Target, headers: Headers, body: bytes) -> None:
         self.started = self.decoded = perf_counter()
@@ -38,4 +40,4 @@ class Request:
         self.headers = headers
         self.body = body
         self.id = request_id(headers.get(b"x-request-id"))
-        self.principal = self.grant = self.served = self.infer = None
+        self.principal = self.grant = self.served = self.infer = self.key = None

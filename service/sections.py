@@ -132,6 +132,17 @@ class Cors(Section):
     )
 
 
+class Cache(Section):
+    """`[cache]`: where answers are kept that may be given again: in each worker's memory, or in a Redis that all share."""
+
+    max_bytes: int = Field(default=64 << 20, ge=1 << 16, le=2**50, description="a number of bytes, at least 65536")
+    url: Annotated[str, AfterValidator(_redis)] | None = Field(
+        default=None, description="Redis's address, as in redis://127.0.0.1:6379/0"
+    )
+    password_file: Path | None = Field(default=None, strict=False, description="a path")
+    timeout_ms: float = Field(default=20.0, gt=0, le=60_000, description="a number of milliseconds, above 0")
+
+
 class Log(Section):
     """`[log]`: what is written, and how. A share is of the requests that succeed; of the others 401, 403 and 429 are paced."""
 
@@ -177,6 +188,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "auth": Auth,
     "limits": Limits,
     "cors": Cors,
+    "cache": Cache,
     "log": Log,
     "metrics": Metrics,
     "tracing": Tracing,

@@ -182,6 +182,7 @@ def _blaming(path: Path, step: Callable[[], _T]) -> _T:
 
 
 def _read_only(array: Array) -> Array:
-    view = array.view()
+    # As cut from a body's bytes it may lie anywhere, and what a model hands it to may be native code that relies on alignment.
+    view = array.view() if array.flags.aligned else array.copy()
     view.flags.writeable = False
     return view

@@ -96,6 +96,18 @@ STOOD_IN = Family(
     "tureen_budgets_stood_in", "counter", "Spendings that a machine's own memory had to decide, as Redis did not answer."
 )
 
+CACHE = Family(
+    "tureen_cache_lookups",
+    "counter",
+    "Requests of models with a cache, by how they came by their answer: hit, miss, joined another's, or found it damaged.",
+    (*_VERSION, "result"),
+)
+CACHE_COSTLY = Family("tureen_cache_costly", "gauge", "1 where a model's cache last took more time than it saved.", _VERSION)
+CACHE_VALUES = Family("tureen_cache_values", "gauge", "Answers kept in the worker's memory.", _WORKER)
+CACHE_BYTES = Family("tureen_cache_bytes", "gauge", "What they take, with all that belongs to them.", _WORKER)
+CACHE_EVICTED = Family("tureen_cache_evicted", "counter", "Answers that others drove out of memory before their time.")
+CACHE_UNANSWERED = Family("tureen_cache_unanswered", "counter", "Lookups that Redis did not answer in time, and were computed.")
+
 #: What workers count in cells, by name.
 COUNTED: Final = {
     family.name: family
@@ -129,6 +141,12 @@ COUNTED: Final = {
         LOG_LINES,
         LOG_DROPPED,
         LOG_LEFT_OUT,
+        CACHE,
+        CACHE_COSTLY,
+        CACHE_VALUES,
+        CACHE_BYTES,
+        CACHE_EVICTED,
+        CACHE_UNANSWERED,
     )
 }
 

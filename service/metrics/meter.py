@@ -58,6 +58,8 @@ class Meter:
         cells[start + _SECONDS_SUM] += total_s
         if answer is None or status != 200:
             return
+        if not answer.batch_rows:  # it was kept, and nothing was computed
+            return
         way = book.way
         if way is None:
             way = book.way = self._open_way(key)

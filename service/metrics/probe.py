@@ -141,6 +141,9 @@ class Probe:
             (families.DEFECTS, ""): statistics.defects,
             **{(families.BATCHES, reason): closed for reason, closed in statistics.closes.items()},
         }
+        answers = followed.answers
+        if answers is not None:
+            now |= {(families.CACHE, how): count for how, count in answers.counts().items()}
         for (family, reason), value in now.items():
             cell = self._cell(family, *labels, *([reason] if reason else []))
             self._region.cells[cell] += value - before.get((family, reason), 0)
@@ -153,6 +156,8 @@ class Probe:
         self._show(families.SLOTS_USED, labels, batcher.calls_in_flight)
         self._show(families.SLOTS, labels, batcher.policy.instances)
         self._show(families.MEMORY, labels, followed.memory_bytes)
+        if followed.answers is not None:
+            self._show(families.CACHE_COSTLY, labels, float(followed.answers.costly))
 
     def _show_ready(self, served: list[Served]) -> None:
         """1 for what answers, 0 for what should and does not. What was unloaded, or replaced, nobody misses."""
@@ -172,6 +177,17 @@ class Probe:
         self._show(families.RESIDENT, worker, resident_bytes())
         self._show(families.THREADS, worker, _threads())
         self._count(families.CPU, worker, time.process_time())
+        self._show_cache(worker)
+
+    def _show_cache(self, worker: tuple[str]) -> None:
+        shelf = self._engine.shelf
+        if shelf is None:
+            return
+        standing = shelf.standing
+        self._show(families.CACHE_VALUES, worker, standing.values)
+        self._show(families.CACHE_BYTES, worker, standing.nbytes)
+        self._count(families.CACHE_EVICTED, (), standing.evicted)
+        self._count(families.CACHE_UNANSWERED, (), standing.unanswered)
 
     def _count(self, family: Family, labels: tuple[str, ...], total: float) -> None:
         """Adds what a counter, which began with this process, has grown by."""
@@ -193,10 +209,11 @@ class Probe:
 class _Followed:
     """A batcher whose counters go into the cells, until it has done its last."""
 
-    __slots__ = ("batcher", "counted", "idle", "labels", "memory_bytes")
+    __slots__ = ("answers", "batcher", "counted", "idle", "labels", "memory_bytes")
 
     def __init__(self, served: Served) -> None:
         self.batcher = served.batcher
+        self.answers = served.answers
         self.labels = (served.model, served.version)
         self.memory_bytes = served.loaded.memory_bytes
         self.counted: dict[tuple[Family, str], int] = {}

@@ -22,6 +22,9 @@ class Header:
 RESPONSE: Mapping[str, Header] = {
     "X-Request-Id": Header(TEXT, "The request's own, or one made for it; errors and the log have it too."),
     "X-Model-Version": Header(VERSION, "The version that answered."),
+    "X-Cache": Header(
+        TEXT, "How the answer was come by, of a model that keeps answers: `hit`, `miss`, or `joined` another's.", required=False
+    ),
     "Server-Timing": Header(
         TEXT, 'Milliseconds, and the rows that shared the call: `queue;dur=…, infer;dur=…, total;dur=…, batch;desc="rows=17"`.'
     ),
@@ -51,6 +54,12 @@ REQUEST: Mapping[str, Json] = {
         "in": "header",
         "description": "The deadline, in milliseconds. Of it and the protocol's own the sooner counts; else the model's.",
         "schema": {"type": "number", "exclusiveMinimum": 0},
+    },
+    "X-Priority": {
+        "name": "X-Priority",
+        "in": "header",
+        "description": "Who goes first where requests wait. Before the protocol's own.",
+        "schema": {"enum": ["high", "normal", "low"], "default": "normal"},
     },
     "X-Explain": {
         "name": "X-Explain",

@@ -175,7 +175,7 @@ PARAMETERS: dict[str, Json] = {
         record(
             {
                 "timeout": _nullable(COUNT, "The deadline, in microseconds."),
-                "priority": _nullable(COUNT, "Taken, without effect yet."),
+                "priority": _nullable(COUNT, "1: high, 3: low; all else is normal. Where requests wait, the higher go first."),
                 "binary_data_output": _nullable(BOOLEAN, "All outputs in binary."),
                 "non_finite": {"enum": ["string", None], "description": 'Take and give "NaN", "Infinity" and "-Infinity".'},
             },

@@ -28,8 +28,8 @@ TAGS: Mapping[str, str] = {
 
 #: The errors that every inference may end in.
 _INFERENCE_ERRORS = (400, 404, 408, 413, 415, 500, 501, 503, 504)
-_INFERENCE_HEADERS = ("X-Request-Timeout-Ms", "X-Explain")
-_TOLD = ("X-Model-Version", "Server-Timing", "X-Explain")
+_INFERENCE_HEADERS = ("X-Request-Timeout-Ms", "X-Priority", "X-Explain")
+_TOLD = ("X-Model-Version", "X-Cache", "Server-Timing", "X-Explain")
 
 
 @dataclass(frozen=True, slots=True)

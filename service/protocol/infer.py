@@ -13,8 +13,9 @@ from models.tensor import Array
 class Infer(msgspec.Struct, frozen=True, gc=False):
     """A decoded request whose tensors fit the model.
 
-    ``outputs`` names what to compute, in the order asked. ``timeout_s`` is the caller's own limit, ``priority`` 0 (the
-    default) or 1 (highest) and up. ``form`` says how the answer is to be written and is read by its own protocol alone.
+    ``outputs`` names what to compute, in the order asked. ``timeout_s`` is the caller's own limit, ``priority`` the level of a
+    Triton model that has three: 1 the highest, 2 the default, as are 0 and what is over 3. ``form`` says how the answer is to be
+    written and is read by its own protocol alone.
     """
 
     inputs: dict[str, Array]

@@ -24,7 +24,7 @@ from models.tensor import DATATYPES, DTYPES, INTEGERS, Array
 from service.errors import BadRequest, NotFinite, ServiceError
 
 # From this half-way point on, rounding to the nearest FP32 gives Infinity.
-_FP32_END = 2.0**128 - 2.0**103
+FP32_END = 2.0**128 - 2.0**103
 _MOST_DIMS = 64  # what numpy can hold
 _LONGEST = 60  # characters of a caller's text that an error repeats
 _OPENING = re.compile(rb"[\s\[]*")
@@ -125,7 +125,7 @@ def element(datatype: str, non_finite: bool = False) -> Any:
         return Annotated[int, msgspec.Meta(ge=0)]  # msgspec's bounds end at 2**63 - 1: numpy checks the upper one
     if datatype in INTEGERS:
         return Annotated[int, msgspec.Meta(ge=int(np.iinfo(DTYPES[datatype]).min), le=int(np.iinfo(DTYPES[datatype]).max))]
-    number: Any = Annotated[float, msgspec.Meta(gt=-_FP32_END, lt=_FP32_END)] if datatype == "FP32" else float
+    number: Any = Annotated[float, msgspec.Meta(gt=-FP32_END, lt=FP32_END)] if datatype == "FP32" else float
     return number | Literal["NaN", "Infinity", "-Infinity"] if non_finite else number
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,13 +17,15 @@ import msgspec
 from models.errors import InvalidInput, Problem
 from models.signature import Signature
 from models.tensor import DTYPES, Array, TensorSpec
-from service.errors import BadRequest
+from service.errors import BadRequest, ServiceError
 from service.guard.input.content import DEFAULT, Content
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.oip_answer import Form, encode
 from service.protocol.oip_single import KEY, prepare
+from service.protocol.outline import LONG, Outline
+from service.protocol.plain_numbers import NotPlain
 
 __all__ = ["decode", "encode"]
 
@@ -89,27 +92,40 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None, 
 
 
 def _decode(body: bytes, signature: Signature, header_length: str | None, content: Content) -> Infer:
-    if header_length is None and len(body) <= content.elements:  # so that it has no more of them
-        content.check_json(body)
-        single = signature.prepared.get(KEY) or prepare(signature)
-        if single.decoder is not None and (infer := single.decode(body)) is not None:
-            return infer
     end = len(body)
     if header_length is not None:
-        end = _header_length(header_length, len(body))
+        end = _header_length(header_length, end)
         if end == 0:
             return _decode_raw(body, signature, content)
     text = body if end == len(body) else body[:end]
+    if end >= LONG and (outline := Outline.of(text, content.elements)) is not None:
+        # Whatever is wrong is looked for, and told, in the body as it came.
+        with suppress(NotPlain, InvalidInput, ServiceError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            content.check_json(outline.text)
+            return _read(_REQUEST.decode(outline.text), signature, body, end, content, outline)
     content.check_json(text)
+    if header_length is None and end <= content.elements:  # so that it has no more of them
+        single = signature.prepared.get(KEY) or prepare(signature)
+        if single.decoder is not None and (infer := single.decode(body)) is not None:
+            return infer
     try:
         request = _REQUEST.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, body[:end], cut=end != len(body)) from None
+    return _read(request, signature, body, end, content)
+
+
+def _read(
+    request: _Request, signature: Signature, body: bytes, end: int, content: Content, outline: Outline | None = None
+) -> Infer:
+    """The request, checked. Its JSON ends at ``end``; with an ``outline``, what was cut out of it is read too."""
     parameters = request.parameters or _NO_PARAMETERS
     try:
-        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None, content)
+        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None, content, outline)
         if used != len(body):
             raise _leftover(used - end, len(body) - end)
+        if outline is not None:
+            outline.check_used()
         rows = signature.check(inputs)
         outputs = request.outputs
         names = signature.select([output.name for output in outputs]) if outputs else signature.output_names
@@ -127,7 +143,13 @@ def _decode(body: bytes, signature: Signature, header_length: str | None, conten
 
 
 def _inputs(
-    tensors: Sequence[_Input], signature: Signature, body: bytes, at: int, non_finite: bool, content: Content
+    tensors: Sequence[_Input],
+    signature: Signature,
+    body: bytes,
+    at: int,
+    non_finite: bool,
+    content: Content,
+    outline: Outline | None,
 ) -> tuple[dict[str, Array], int]:
     """The inputs by name, and where in the body the last of the binary ones ends."""
     inputs: dict[str, Array] = {}
@@ -150,6 +172,11 @@ def _inputs(
                 raise InvalidInput(
                     Problem(f"inputs[{index}].data", f"JSON has no {datatype}", "binary data of binary_data_size bytes", "JSON")
                 )
+            if outline is not None:
+                numbers = outline.tensor(tensor.data, datatype, tensor.shape, flat=True)
+                if numbers is not None:
+                    inputs[name] = numbers
+                    continue
             content.check_data(tensor.data, f"inputs[{index}].data")
             inputs[name] = to_array(tensor.data, datatype, tensor.shape, f"inputs[{index}].data", non_finite=non_finite)
             continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from functools import cache
 from types import GenericAlias
 from typing import Any
@@ -22,10 +23,12 @@ from models.errors import InvalidInput, Problem
 from models.nearest import nearest
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
-from service.errors import BadRequest
+from service.errors import BadRequest, ServiceError
 from service.guard.input.content import DEFAULT, Content
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
+from service.protocol.outline import LONG, Outline
+from service.protocol.plain_numbers import NotPlain
 from service.protocol.tfserving_answer import COLUMN, ROW, SIGNATURE, encode, metadata, status
 
 __all__ = ["decode", "encode", "metadata", "status"]
@@ -49,14 +52,25 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None, 
     """
     if header_length is not None:
         raise BadRequest("Inference-Header-Content-Length goes with /v2/models/M/infer; the body of :predict is JSON alone.")
+    if len(body) >= LONG and (outline := Outline.of(body, content.elements)) is not None:
+        # Whatever is wrong is looked for, and told, in the body as it came.
+        with suppress(NotPlain, InvalidInput, ServiceError):
+            return _decode(outline.text, signature, content, outline)
+    return _decode(body, signature, content, None)
+
+
+def _decode(body: bytes, signature: Signature, content: Content, outline: Outline | None) -> Infer:
     content.check_json(body)
     try:
         top = _OBJECT.decode(body)
         form = _form(top)
-        arrays, keys = (_rows if form == ROW else _tensors)(top["instances" if form == ROW else "inputs"], signature, content)
+        take = _rows if form == ROW else _tensors
+        arrays, keys = take(top["instances" if form == ROW else "inputs"], signature, content, outline)
         # A colon follows every key: where there are no more of them than keys, no key was given twice.
         if body.count(b":") != len(top) + keys:
             _check_duplicates(body)
+        if outline is not None:
+            outline.check_used()
     except RecursionError:
         raise BadRequest(f"The body is nested too deep; a tensor has at most {_MOST_DIMS} levels.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -89,7 +103,7 @@ def _form(top: Mapping[str, msgspec.Raw]) -> str:
     return ROW if "instances" in top else COLUMN
 
 
-def _rows(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dict[str, Array], int]:
+def _rows(raw: msgspec.Raw, signature: Signature, content: Content, outline: Outline | None) -> tuple[dict[str, Array], int]:
     """The columns that the rows make, and the number of keys in them."""
     if not signature.batched:
         raise BadRequest("The model takes no rows, its tensors' first dimension counts something else; send them as inputs.")
@@ -100,6 +114,8 @@ def _rows(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dic
         raise InvalidInput(Problem("instances", "there are no rows", "a list of at least 1 row", got))
     if first[1] != b"{" or (_takes_b64(signature) and _is_b64(_OBJECT.decode(_LIST.decode(raw)[0]))):
         spec = _only(signature, "instances")
+        if outline is not None and (numbers := outline.tensor(raw, spec.datatype, spec.shape)) is not None:
+            return {spec.name: numbers}, 0
         content.check_data(raw, "instances")
         return {spec.name: _column(bytes(raw), spec, "")}, 0
     try:
@@ -116,6 +132,11 @@ def _rows(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dic
     for name, value in rows[0].items():
         known = signature.by_name.get(name)
         spec = known or signature.input(name, f"instances[0].{clip(name)}")
+        if outline is not None:
+            stacked = outline.column([row[name] for row in rows], spec.datatype, spec.shape[1:])
+            if stacked is not None:
+                columns[name] = stacked
+                continue
         column = b"[%b]" % (value if count == 1 else b",".join([row[name] for row in rows]))
         content.check_data(column, f"instances[].{clip(name)}")
         columns[name] = _column(column, spec, "." + name, count)
@@ -125,10 +146,12 @@ def _rows(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dic
     return columns, count * len(names)
 
 
-def _tensors(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[dict[str, Array], int]:
+def _tensors(raw: msgspec.Raw, signature: Signature, content: Content, outline: Outline | None) -> tuple[dict[str, Array], int]:
     """The tensors of the column form, and the number of their names."""
     if not bytes(raw).lstrip().startswith(b"{"):
         spec = _only(signature, "inputs")
+        if outline is not None and (numbers := outline.tensor(raw, spec.datatype, spec.shape)) is not None:
+            return {spec.name: numbers}, 0
         content.check_data(raw, "inputs")
         return {spec.name: _tensor(raw, spec, "inputs")}, 0
     named = _OBJECT.decode(raw)
@@ -138,8 +161,12 @@ def _tensors(raw: msgspec.Raw, signature: Signature, content: Content) -> tuple[
     arrays: dict[str, Array] = {}
     for name, inner in named.items():
         path = f"inputs.{clip(name)}"
+        spec = signature.input(name, path)
+        if outline is not None and (numbers := outline.tensor(inner, spec.datatype, spec.shape)) is not None:
+            arrays[name] = numbers
+            continue
         content.check_data(inner, path)
-        arrays[name] = _tensor(inner, signature.input(name, path), path)
+        arrays[name] = _tensor(inner, spec, path)
     return arrays, len(named)
 
 

@@ -21,7 +21,7 @@ paces = st.lists(st.tuples(st.integers(1, 200), st.floats(0, 5)), max_size=6).ma
 policies = st.builds(Policy, max_rows=st.integers(1, 100), queue_rows=st.integers(1, 300), instances=st.integers(1, 4))
 
 
-def plainly(rows: int, left_s: float, queued: int, pace: Pace, policy: Policy) -> type | None:
+def plainly(rows: int, left_s: float, queued: int, ahead: int, pace: Pace, policy: Policy) -> type | None:
     """The rules without the short cut."""
     if rows < 1:
         return ValueError
@@ -31,16 +31,29 @@ def plainly(rows: int, left_s: float, queued: int, pace: Pace, policy: Policy) -
         return DeadlineExceeded
     if queued + rows > policy.queue_rows:
         return QueueFull
-    calls = -(-queued // policy.max_rows)
-    late = queued and calls * pace.call_s(min(queued, policy.max_rows)) / policy.instances > left_s
+    calls = -(-ahead // policy.max_rows)
+    late = ahead and calls * pace.call_s(min(ahead, policy.max_rows)) / policy.instances > left_s
     return DeadlineExceeded if late else None
 
 
-@given(st.integers(-1, 301), st.one_of(st.floats(-1, 10), st.just(float("nan"))), st.integers(0, 300), paces, policies)
-def test_the_short_cut_decides_as_the_rules_do(rows: int, left_s: float, queued: int, pace: Pace, policy: Policy) -> None:
+lefts = st.one_of(st.floats(-1, 10), st.just(float("nan")))
+
+
+@given(st.integers(-1, 301), lefts, st.integers(0, 300), st.integers(0, 300), paces, policies)
+def test_the_short_cut_decides_as_the_rules_do(
+    rows: int, left_s: float, queued: int, ahead: int, pace: Pace, policy: Policy
+) -> None:
     queued = min(queued, policy.queue_rows)
-    refused = refusal(rows, left_s, queued, pace, policy)
-    assert (None if refused is None else type(refused)) == plainly(rows, left_s, queued, pace, policy)
+    ahead = min(ahead, queued)
+    refused = refusal(rows, left_s, queued, pace, policy, ahead)
+    assert (None if refused is None else type(refused)) == plainly(rows, left_s, queued, ahead, pace, policy)
+
+
+@given(st.integers(1, 300), st.floats(0, 10), st.integers(0, 300), paces, policies)
+def test_all_that_waits_goes_before_an_entry_unless_it_is_said_what_does(
+    rows: int, left_s: float, queued: int, pace: Pace, policy: Policy
+) -> None:
+    assert str(refusal(rows, left_s, queued, pace, policy)) == str(refusal(rows, left_s, queued, pace, policy, queued))
 
 
 def test_an_empty_queue_takes_whatever_fits_however_slow_the_calls_are() -> None:

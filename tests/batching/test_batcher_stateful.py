@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batching import Answer, Arrays, Batcher, BatchingError, Closed, DeadlineExceeded, Policy, QueueFull, TooManyRows
+from batching import Answer, Arrays, Batcher, BatchingError, Closed, DeadlineExceeded, Policy, Priority, QueueFull, TooManyRows
 
 #: Rows are numbered through all entries, so that an answer tells whose it is.
 EPSILON = 1e-5
@@ -31,6 +31,7 @@ class Watched(OnTime):
     def __init__(self, seconds: Callable[[], float]) -> None:
         super().__init__(seconds)
         self.formed: list[tuple[object, list[int]]] = []
+        self.places: list[list[float]] = []
         self.broken = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -39,6 +40,7 @@ class Watched(OnTime):
             raise RuntimeError("broken")
         (batch,) = args
         self.formed.append((batch.entries[0].group, [int(row) for entry in batch.entries for row in entry.inputs["x"]]))
+        self.places.append([entry.place for entry in batch.entries])
         return super().submit(fn, *args, **kwargs)
 
 
@@ -50,6 +52,7 @@ class Batching(RuleBasedStateMachine):
         self.loop = looptime.new_event_loop(start=0, noop_cycles=0)
         self.entries: list[tuple[range, asyncio.Future[Answer], float, bool]] = []
         self.poison: set[int] = set()
+        self.lanes: dict[int, Priority] = {}
         self.rows = self.parts = self.refused = 0
         self.call_s = 0.01
         self.closing: asyncio.Task[None] | None = None
@@ -85,12 +88,13 @@ class Batching(RuleBasedStateMachine):
         group=st.sampled_from(["a", "a", "b"]),
         timeout_s=st.sampled_from([None, None, 0.005, 0.1, 1.0]),
         bad=st.sampled_from([False, False, False, True]),
+        priority=st.sampled_from([Priority.NORMAL, *Priority]),
     )
-    def submit(self, rows: int, group: str, timeout_s: float | None, bad: bool) -> None:
+    def submit(self, rows: int, group: str, timeout_s: float | None, bad: bool, priority: Priority) -> None:
         numbers = range(self.rows, self.rows + rows)
         healthy, closing, queued = self.batcher.healthy, self.closing is not None, self.batcher.queued_rows
         try:
-            future = self.batcher.submit({"x": np.array(numbers)}, rows, group=group, timeout_s=timeout_s)
+            future = self.batcher.submit({"x": np.array(numbers)}, rows, group=group, timeout_s=timeout_s, priority=priority)
         except TooManyRows:
             assert rows > self.policy.queue_rows
         except QueueFull:
@@ -104,6 +108,7 @@ class Batching(RuleBasedStateMachine):
             assert not closing
             self.rows += rows
             self.parts += -(-rows // self.policy.max_rows)
+            self.lanes.update(dict.fromkeys(numbers, priority))
             if bad:
                 self.poison.add(numbers[-1])
             due = self.loop.time() + (2.0 if timeout_s is None else timeout_s)
@@ -187,9 +192,12 @@ class Batching(RuleBasedStateMachine):
     def entries_left_the_queue_in_order(self) -> None:
         left: dict[object, list[int]] = defaultdict(list)
         for group, rows in self.pool.formed:
-            left[group] += rows
+            for row in rows:
+                left[group, self.lanes[row]].append(row)
         for rows in left.values():
             assert rows == sorted(set(rows))
+        for places in self.pool.places:
+            assert places == sorted(places)
 
     def statistics_add_up(self) -> None:
         statistics = self.batcher.statistics

@@ -26,7 +26,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def entries_of(loop: asyncio.AbstractEventLoop, rows: Sequence[Array]) -> list[Entry]:
-    return [Entry({"x": each, "twice": 2 * each}, len(each), ("y",), None, 0, 1, loop.create_future()) for each in rows]
+    return [Entry({"x": each, "twice": 2 * each}, len(each), ("y",), None, 0, 1, 0, loop.create_future()) for each in rows]
 
 
 def numbered(loop: asyncio.AbstractEventLoop, sizes: Sequence[int]) -> list[Entry]:

@@ -13,7 +13,7 @@ from bench import run
 from quart import Quart, jsonify, request
 from quart.typing import ResponseReturnValue
 
-from batching import Closed, RowsMismatch, batched
+from batching import Closed, Priority, RowsMismatch, batched
 from batching.decorator import Batched
 from batching.entry import Array
 from examples.batched_route import app as example
@@ -51,6 +51,20 @@ async def test_one_row_in_is_one_row_out_and_many_are_many() -> None:
     assert (await total([1, 2, 3], 10)).tolist() == [6, 10]
     assert (await total.rows([[1, 2], [3, 4]], [10, 20])).tolist() == [[3, 10], [7, 20]]
     await total.close()
+
+
+async def test_a_caller_may_say_that_its_row_goes_first() -> None:
+    calls: list[Array] = []
+
+    @batched(max_rows=2, window_ms=0, timeout_ms=MINUTES)
+    def same(rows: Array) -> Array:
+        calls.append(rows)
+        return rows
+
+    priorities = (Priority.LOW, Priority.NORMAL, Priority.LOW, Priority.HIGH)
+    await asyncio.gather(*[same(row, priority=priority) for row, priority in enumerate(priorities)])
+    assert [rows.tolist() for rows in calls] == [[3, 1], [0, 2]]
+    await same.close()
 
 
 async def test_rows_of_another_shape_or_datatype_never_share_a_call() -> None:

@@ -23,9 +23,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def entry(
-    loop: asyncio.AbstractEventLoop, rows: int = 1, group: str = "g", outputs: tuple[str, ...] = (), at: float = 0, due: float = 9
+    loop: asyncio.AbstractEventLoop,
+    rows: int = 1,
+    group: str = "g",
+    outputs: tuple[str, ...] = (),
+    at: float = 0,
+    due: float = 9,
+    place: float | None = None,
 ) -> Entry:
-    return Entry({"x": np.zeros(rows)}, rows, outputs, group, at, due, loop.create_future())
+    return Entry({"x": np.zeros(rows)}, rows, outputs, group, at, due, at if place is None else place, loop.create_future())
 
 
 def everyone(_: Entry) -> bool:
@@ -101,14 +107,14 @@ def test_clear_removes_and_returns_everything(loop: asyncio.AbstractEventLoop) -
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.just("put"), st.integers(1, 9), st.sampled_from("ab")),
-            st.tuples(st.just("take"), st.integers(1, 12), st.sampled_from("ab")),
-            st.tuples(st.just("prune"), st.integers(1, 9), st.just("")),
+            st.tuples(st.just("put"), st.integers(1, 9), st.sampled_from("ab"), st.sampled_from([0, 0, 0, -5, 5])),
+            st.tuples(st.just("take"), st.integers(1, 12), st.sampled_from("ab"), st.just(0)),
+            st.tuples(st.just("prune"), st.integers(1, 9), st.just(""), st.just(0)),
         )
     )
 )
-def test_rows_are_counted_rightly_and_no_entry_is_lost_or_taken_twice(
-    loop: asyncio.AbstractEventLoop, steps: list[tuple[str, int, str]]
+def test_rows_are_counted_rightly_no_entry_is_lost_or_taken_twice_and_the_earliest_place_goes_first(
+    loop: asyncio.AbstractEventLoop, steps: list[tuple[str, int, str, int]]
 ) -> None:
     queue, waiting = Queue(), list[Entry]()
 
@@ -116,10 +122,13 @@ def test_rows_are_counted_rightly_and_no_entry_is_lost_or_taken_twice(
         return each.rows != unwanted
 
     unwanted = 0
-    for step, number, group in steps:
+    for now, (step, number, group, ahead) in enumerate(steps):
         if step == "put":
-            waiting.append(entry(loop, rows=number, group=group))
-            queue.put(waiting[-1])
+            new = entry(loop, rows=number, group=group, at=now, due=now + number, place=now + ahead)
+            assert queue.ahead(new.place) == sum(each.rows for each in waiting if each.place <= new.place)
+            waiting.append(new)
+            waiting.sort(key=lambda each: each.place)
+            queue.put(new)
         elif step == "prune":
             unwanted = number
             queue.prune(keep)
@@ -135,3 +144,7 @@ def test_rows_are_counted_rightly_and_no_entry_is_lost_or_taken_twice(
         for window in queue.windows.values():
             assert window.rows == sum(each.rows for each in window.entries) > 0
             assert window.deadline <= min(each.deadline for each in window.entries)
+            assert window.oldest <= min(each.enqueued for each in window.entries)
+        assert queue.mixed or all(each.place == each.enqueued for each in waiting)
+        firsts = [queue.windows[bucket].entries[0].place for bucket in queue.buckets]
+        assert firsts == sorted(firsts) or not queue.mixed

@@ -101,6 +101,12 @@ def test_good_requests_beside_bad_ones_get_the_answers_they_get_alone(server: Se
             "X-Request-Timeout-Ms is 'nan'; expected a number of milliseconds above 0",
         ),
         (
+            {"X-Priority": "urgent"},
+            400,
+            "bad_request",
+            "X-Priority is 'urgent'; expected high, normal or low",
+        ),
+        (
             {"Content-Type": "text/html"},
             415,
             "unsupported_media",

@@ -58,10 +58,10 @@ async def reached(gate: Gate) -> None:
     await asyncio.to_thread(gate.await_call)
 
 
-async def queued(session: aiohttp.ClientSession, rows: int) -> None:
+async def queued(session: aiohttp.ClientSession, rows: int, **headers: str) -> None:
     """Returns once so many rows wait: a request that has no time is refused with their number, or it is never computed."""
     for _ in range(round(PATIENCE_S / 0.01)):
-        status, answer = await ask(session, GATE, row(0), X_Request_Timeout_Ms="0.0001")
+        status, answer = await ask(session, GATE, row(0), X_Request_Timeout_Ms="0.0001", **headers)
         assert (status, answer["code"]) in ((504, "deadline_exceeded"), (503, "queue_full"))
         told = re.match(r"(?:the queue holds )?(\d+) (?:rows wait already|of at most)", answer["error"])
         if (int(told[1]) if told else 0) == rows:
@@ -104,6 +104,27 @@ async def test_requests_that_wait_together_share_a_call(server: Server, session:
     assert after["execution_count"] - before["execution_count"] == 2
     assert after["inference_count"] - before["inference_count"] == MANY + 1
     assert MANY in [batch["batch_size"] for batch in after["batch_stats"]]
+
+
+async def test_high_requests_go_before_low_ones_that_came_sooner(session: aiohttp.ClientSession, gate: Gate) -> None:
+    first = await in_the_call(session, gate)
+    low = [asyncio.create_task(ask(session, GATE, row(x), X_Priority="low")) for x in range(MANY)]
+    await queued(session, MANY, X_Priority="low")
+    tensors = [
+        {"name": "x", "shape": [1], "datatype": "FP64", "data": [2]},
+        {"name": "gate", "shape": [1], "datatype": "BYTES", "data": [""]},
+    ]
+    body = {"inputs": tensors, "outputs": [{"name": "rows"}], "parameters": {"priority": 1}}
+    high = asyncio.create_task(ask(session, GATE, row(1), X_Priority="high"))
+    high_too = asyncio.create_task(ask(session, "/v2/models/gate/infer", body))
+    await queued(session, MANY + 2, X_Priority="low")
+    gate.open()
+    assert await high == (200, {"predictions": [{"y": 2, "rows": MANY}]})
+    assert (await high_too)[1]["outputs"][0]["data"] == [1]  # asks for other outputs, so in a call of its own
+    calls = [answer["predictions"][0]["rows"] for _, answer in await asyncio.gather(*low)]
+    assert calls[0] == MANY
+    assert calls.count(1) == 1
+    assert (await first)[0] == 200
 
 
 async def test_one_bad_request_and_clients_that_leave_cost_the_others_nothing(

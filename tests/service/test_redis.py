@@ -15,12 +15,12 @@ from service.errors import ConfigError, OverBudget
 from service.guard.budgets.budget import Allowance, Bound
 from service.guard.budgets.memory import MemoryBudgets
 from service.guard.budgets.redis import RedisBudgets
-from service.guard.budgets.redis_link import password_of
 from service.guard.budgets.redis_script import key_of
 from service.guard.budgets.rules import Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal, Scope
+from service.password import password_of
 from service.sections import Limits
 from tests.e2e.redis_server import RedisServer, redis_server
 
@@ -210,9 +210,9 @@ def test_callers_of_any_name_have_a_key_of_one_hash_tag() -> None:
 def test_a_password_is_what_a_file_holds(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("s3cret\n")
-    assert password_of(file) == "s3cret"
-    assert password_of(None) is None
+    assert password_of(file, "[limits] redis_password_file") == "s3cret"
+    assert password_of(None, "") is None
     file.write_text("\n")
     for wrong in (file, tmp_path / "nowhere"):
         with pytest.raises(ConfigError, match="redis_password_file"):
-            password_of(wrong)
+            password_of(wrong, "[limits] redis_password_file")

@@ -16,6 +16,7 @@ from service.guard.budgets.rules import Purse, Rules
 from service.guard.budgets.tables import Tables
 from service.guard.limited import Limited
 from service.guard.principal import Principal
+from service.password import password_of
 from service.processes.place import Place
 from service.store import ControlStore
 
@@ -57,9 +58,8 @@ def open_budgets(
         return memory
     # They take a while to import, and most servers have no use for them.
     from service.guard.budgets.redis import RedisBudgets
-    from service.guard.budgets.redis_link import password_of
 
-    password = password_of(limits.redis_password_file)
+    password = password_of(limits.redis_password_file, "[limits] redis_password_file")
     timeout_s = limits.redis_timeout_ms / 1000
     return RedisBudgets(rules, memory, limited, limits.redis_url, password, timeout_s, stood_in or (lambda: None))
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from operator import methodcaller
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -18,10 +19,10 @@ from redis.exceptions import NoScriptError, RedisError
 
 from service.guard.budgets.budget import Allowance, Bound, Left, Spend, SpendAtOnce, State, after, refusal, tightest
 from service.guard.budgets.memory import MemoryBudgets
-from service.guard.budgets.redis_link import RedisLink
 from service.guard.budgets.redis_script import SCRIPT, SHA, arguments, said
 from service.guard.budgets.rules import Rules, unbounded
 from service.guard.limited import Limited
+from service.redis_link import RedisLink
 
 #: How many requests one pipeline takes.
 MOST: Final = 256
@@ -56,7 +57,8 @@ class RedisBudgets:
     ) -> None:
         self.purse = partial(rules.purse, self.open)
         self._memory, self._limited = memory, limited
-        self._link = RedisLink(url, password)
+        prepare = methodcaller("script_load", SCRIPT)
+        self._link = RedisLink(url, password, prepare, "the budgets", "each machine keeps its own")
         self._timeout_s = timeout_s
         self._stood_in = stood_in
         self._waiting: list[_Asked] = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from redis.asyncio import Redis
@@ -13,22 +13,24 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from service.errors import ConfigError
-from service.guard.budgets.redis_script import SCRIPT
-
-log = logging.getLogger("tureen.budgets")
+log = logging.getLogger("tureen.redis")
 
 #: How often Redis is tried while it is away, and how long that may take (seconds).
 TRY_S: Final = 0.5
 TRYING_S: Final = 1.0
 
 
-class RedisLink:
-    """``redis`` is None while Redis is away, which is when it is tried in the background."""
+Prepare = Callable[[Redis], Awaitable[object]]
 
-    def __init__(self, url: str, password: str | None) -> None:
+
+class RedisLink:
+    """``redis`` is None while Redis is away, which is when it is tried in the background. ``prepare`` is done with each new
+    connection; ``keeps`` says what Redis keeps, and ``instead`` what becomes of that while it is away."""
+
+    def __init__(self, url: str, password: str | None, prepare: Prepare, keeps: str, instead: str) -> None:
         self.redis: Redis | None = None
         self._url, self._password = url, password
+        self._prepare, self._keeps, self._instead = prepare, keeps, instead
         self._trying: asyncio.Task[None] | None = None
         self._told = False
 
@@ -68,7 +70,7 @@ class RedisLink:
         redis = self._client()
         try:
             async with asyncio.timeout(TRYING_S):
-                await redis.script_load(SCRIPT)
+                await self._prepare(redis)
         except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:
             await _leave(redis)
             if isinstance(error, asyncio.CancelledError):
@@ -76,7 +78,7 @@ class RedisLink:
             self._tell(error)
             return False
         if self._told:
-            log.info("Redis answers again, and keeps the budgets")
+            log.info("Redis answers again, and keeps %s", self._keeps)
         self.redis, self._told = redis, False
         return True
 
@@ -84,7 +86,7 @@ class RedisLink:
         if not self._told:
             self._told = True
             said = str(error) or type(error).__name__
-            log.warning("Redis does not keep the budgets (%s); until it does, each machine keeps its own", said)
+            log.warning("Redis does not keep %s (%s); until it does, %s", self._keeps, said, self._instead)
 
     def _client(self) -> Redis:
         client: Redis = Redis.from_url(
@@ -96,17 +98,3 @@ class RedisLink:
 async def _leave(redis: Redis) -> None:
     with suppress(RedisError, OSError):
         await redis.aclose()
-
-
-def password_of(file: Path | None) -> str | None:
-    """The password that a file holds. Raises ConfigError."""
-    if file is None:
-        return None
-    try:
-        password = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"[limits] redis_password_file: {file} cannot be read: {reason}") from error
-    if not password:
-        raise ConfigError(f"[limits] redis_password_file: {file} is empty; write the password there, alone")
-    return password

@@ -1,0 +1,164 @@
+"""The answers of one loaded version: given again, computed once for all who ask at once, or computed.
+
+    look -> hit: the answer at once
+         -> somebody has it computed already: wait with him
+         -> miss: have it computed, keep it
+
+While a cache costs more than it saves it says so; where the model's ``[cache] auto`` is set it then rests, and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from time import perf_counter
+
+from batching import Answer
+from models.manifest import Cache as Wanted
+from models.tensor import Array
+from service.cache.flight import Compute, Flight, Given
+from service.cache.key import Keys
+from service.cache.shelf import Shelf
+from service.cache.value import Damaged, pack, unpack
+from service.cache.worth import REST_S, Span
+from service.protocol.infer import Infer
+
+log = logging.getLogger("tureen.cache")
+
+#: From this size on an answer is made into a value in a thread (bytes).
+LARGE = 128 * 1024
+
+
+class Answers:
+    """``shelf`` keeps the values, for all versions alike. ``costly``: whether it cost more than it saved when last judged."""
+
+    def __init__(self, keys: Keys, wanted: Wanted, shelf: Shelf, name: str) -> None:
+        self._keys = keys
+        self._ttl_s, self._auto = wanted.ttl_s, wanted.auto
+        self._shelf = shelf
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._flights: dict[bytes, Flight] = {}
+        self._span = Span()
+        self._rests_until = 0.0
+        self.costly = False
+        self.hits = self.misses = self.joined = self.damaged = 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is left alone for now."""
+        return self._rests_until > 0 and self._loop.time() < self._rests_until
+
+    def counts(self) -> dict[str, int]:
+        """How many requests came by their answer in which way."""
+        return {"hit": self.hits, "miss": self.misses, "joined": self.joined, "damaged": self.damaged}
+
+    def key(self, infer: Infer) -> bytes:
+        """What the request's answer is kept under."""
+        begun = perf_counter()
+        key = self._keys.key(infer.inputs, infer.outputs)
+        self._span.own_s += perf_counter() - begun
+        return key
+
+    def submit(self, key: bytes, compute: Compute, timeout_s: float) -> asyncio.Future[Answer]:
+        """The future of the answer. Raises what ``compute`` does; its future ends with what that of ``compute`` ends with."""
+        begun = perf_counter()
+        span = self._span
+        span.lookups += 1
+        flight = self._flights.get(key)
+        if flight is not None:
+            self.joined += 1
+            span.hits += 1
+            span.own_s += perf_counter() - begun
+            return flight.join(timeout_s)
+        if self._shelf.immediate:
+            outputs = self._opened(key, self._shelf.peek(key))
+            if outputs is not None:
+                return self._hit(outputs, begun)
+            span.own_s += perf_counter() - begun
+            return self._fly(key, self._missed(compute), timeout_s)
+        return self._fly(key, partial(self._fetched, key, compute), timeout_s)
+
+    async def drop(self) -> None:
+        """The version is unloaded: none of it is kept."""
+        await self._shelf.drop(self)
+
+    # -- the ways to an answer ---------------------------------------------------------------------------------------------
+
+    def _fly(self, key: bytes, compute: Compute, timeout_s: float) -> asyncio.Future[Answer]:
+        flight = Flight(self._loop, partial(self._landed, key))
+        future = flight.first(compute, timeout_s)
+        self._flights[key] = flight
+        return future
+
+    def _hit(self, outputs: dict[str, Array], begun: float) -> asyncio.Future[Answer]:
+        self.hits += 1
+        self._span.hits += 1
+        self._span.own_s += perf_counter() - begun
+        self._judge()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        future.set_result(Given(outputs, 0.0, 0.0, 0, "early", how="hit"))
+        return future
+
+    def _missed(self, compute: Compute) -> Compute:
+        self.misses += 1
+        return compute
+
+    def _fetched(self, key: bytes, compute: Compute, timeout_s: float) -> asyncio.Future[Answer]:
+        """From a shelf that has to be waited for."""
+        return self._loop.create_task(self._fetch(key, compute, timeout_s))
+
+    async def _fetch(self, key: bytes, compute: Compute, timeout_s: float) -> Answer:
+        begun = self._loop.time()
+        outputs = self._opened(key, await self._shelf.get(key))
+        if outputs is not None:
+            self.hits += 1
+            self._span.hits += 1
+            return Given(outputs, 0.0, 0.0, 0, "early", how="hit")
+        return await self._missed(compute)(timeout_s - (self._loop.time() - begun))
+
+    def _opened(self, key: bytes, value: bytes | None) -> dict[str, Array] | None:
+        if value is None:
+            return None
+        try:
+            return unpack(value)
+        except Damaged as error:
+            self.damaged += 1
+            self._shelf.discard(key)
+            log.warning("%s: a kept answer is damaged (%s); it is computed anew", self._name, error)
+            return None
+
+    # -- keeping -----------------------------------------------------------------------------------------------------------
+
+    def _landed(self, key: bytes, answer: Answer | None) -> None:
+        self._flights.pop(key, None)
+        if answer is None or isinstance(answer, Given):  # nobody waits, or it came from the shelf
+            return
+        begun = perf_counter()
+        span = self._span
+        span.computed += 1
+        span.computing_s += answer.call_s / max(1, answer.batch_rows)
+        if answer.nbytes > LARGE:
+            packing = self._loop.run_in_executor(None, pack, answer.outputs)
+            packing.add_done_callback(partial(self._packed, key))
+        else:
+            self._shelf.put(key, pack(answer.outputs), self._ttl_s, self)
+        span.own_s += perf_counter() - begun
+        self._judge()
+
+    def _packed(self, key: bytes, packing: asyncio.Future[bytes]) -> None:
+        if not packing.cancelled() and packing.exception() is None:
+            self._shelf.put(key, packing.result(), self._ttl_s, self)
+
+    def _judge(self) -> None:
+        span = self._span
+        if not span.whole:
+            return
+        pays, self._span = span.pays(), Span()
+        if pays == self.costly:
+            said = "pays again" if pays else "costs more time than it saves" + (", and rests" if self._auto else "")
+            log.info("%s: its cache %s (%d of %d were hits)", self._name, said, span.hits, span.lookups)
+        self.costly = not pays
+        if self.costly and self._auto:
+            self._rests_until = self._loop.time() + REST_S
