@@ -32,9 +32,8 @@ def extend(app: Quart) -> None:
     @app.get("/rss")
     async def rss() -> dict[str, object]:
         """What the worker holds of memory, descriptors and tasks."""
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
         return {
-            "rss": pages * os.sysconf("SC_PAGE_SIZE"),
+            "rss": _resident(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "tasks": len(asyncio.all_tasks()),
         }
@@ -56,3 +55,7 @@ def extend(app: Quart) -> None:
         """Reads nothing."""
         await websocket.accept()
         await asyncio.Event().wait()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -52,7 +52,7 @@ def test_every_key_has_the_documented_default() -> None:
             "timeout_ms": 1000.0,
         },
         "versions": {"policy": "latest", "latest": 1, "labels": {}},
-        "cache": {"ttl_s": 0.0},
+        "cache": {"ttl_s": 0.0, "auto": False},
         "runtime": {"threads": 1, "providers": ("CPUExecutionProvider",)},
         "warmup": {"calls": 3},
         "limits": {"requests_per_s": None, "requests_burst": None, "rows_per_s": None, "rows_burst": None},
