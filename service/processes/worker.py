@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from service.errors import ConfigError, in_lines
 from service.guard.budgets.tables import Tables
 from service.metrics.cells import Cells
-from service.processes.allocator import give_back
 from service.processes.board import Board, Phase
 from service.processes.channel import Channel
 from service.processes.listening import reachable
@@ -158,7 +157,6 @@ def main() -> None:
     """Serves until told to stop. Exit code 2: the configuration, the repository or the app is refused."""
     for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all; the supervisor says what is to be done
         signal.signal(number, signal.SIG_IGN)
-    give_back()
     pair = socket.socket(fileno=int(sys.argv[1]))
     pair.set_inheritable(False)
     gc.disable()  # importing makes no garbage to speak of
