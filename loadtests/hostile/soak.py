@@ -25,8 +25,8 @@ AT_ONCE, TURN_S = 3, 20.0
 QUIET_S = 90.0
 #: How often it is quiet, the warm-up apart.
 STOPS = 4
-#: What may be held more at the last quiet moment than before: files and tasks than at the first one; memory, as a share, than at half
-#: time, for an allocator keeps the most that it ever had, and not every attack has met every other before.
+#: What may be held more at the last quiet moment than before: files and tasks than at the first one; memory, as a share, than at
+#: half time, for an allocator keeps the most that it ever had, and not every attack has met every other before.
 MORE_BYTES, MORE_FILES, MORE_TASKS = 0.10, 2, 2
 
 
