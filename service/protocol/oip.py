@@ -92,12 +92,12 @@ def decode(body: bytes, signature: Signature, header_length: str | None = None, 
 
 
 def _decode(body: bytes, signature: Signature, header_length: str | None, content: Content) -> Infer:
-    end = len(body)
+    text, end = body, len(body)
     if header_length is not None:
         end = _header_length(header_length, end)
         if end == 0:
             return _decode_raw(body, signature, content)
-    text = body if end == len(body) else body[:end]
+        text = body[:end]
     if end >= LONG and (outline := Outline.of(text, content.elements)) is not None:
         # Whatever is wrong is looked for, and told, in the body as it came.
         with suppress(NotPlain, InvalidInput, ServiceError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

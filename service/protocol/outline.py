@@ -28,12 +28,13 @@ _WORD: Final = b'"cut out '
 
 
 class Outline:
-    """``text`` is what is left of a body; ``arrays`` are those that were cut out and not yet asked for, with the levels at which
-    they seem to be nested, by their stand-ins; ``most`` is how many elements a tensor may have."""
+    """``text`` is what is left of ``whole``; ``arrays`` are those that were cut out and not yet asked for, by their stand-ins: the
+    start, the end, and how many levels there seem to be. ``most`` is how many elements a tensor may have."""
 
-    __slots__ = ("arrays", "most", "text")
+    __slots__ = ("arrays", "most", "text", "whole")
 
-    def __init__(self, text: bytes, arrays: dict[bytes, tuple[bytes, int]], most: int) -> None:
+    def __init__(self, whole: bytes, text: bytes, arrays: dict[bytes, tuple[int, int, int]], most: int) -> None:
+        self.whole = whole
         self.text = text
         self.arrays = arrays
         self.most = most
@@ -42,7 +43,7 @@ class Outline:
     def of(cls, text: bytes, most: int) -> Outline | None:
         """None where there is nothing to cut out, or a stand-in could not be told from what is left."""
         parts: list[bytes] = []
-        arrays: dict[bytes, tuple[bytes, int]] = {}
+        arrays: dict[bytes, tuple[int, int, int]] = {}
         done = at = 0
         for _ in range(_MOST):
             at = text.find(b":", at)
@@ -59,13 +60,13 @@ class Outline:
                 continue
             depth = found[1].count(b"[")
             stand_in = b"%b%b%d%b%b" % (b"[" * depth, _WORD, len(arrays), b'"', b"]" * depth)
-            arrays[stand_in] = text[start:end], depth
+            arrays[stand_in] = start, end, depth
             parts += (text[done:start], stand_in)
             done = end
         if not arrays:
             return None
         outline = b"".join((*parts, text[done:]))
-        return cls(outline, arrays, most) if outline.count(_WORD) == len(arrays) else None
+        return cls(text, outline, arrays, most) if outline.count(_WORD) == len(arrays) else None
 
     def tensor(self, raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int], *, flat: bool = False) -> Array | None:
         """The tensor for which ``raw`` stands, None where it is no stand-in. It is nested as ``shape``, of which a first dim of -1
@@ -73,11 +74,11 @@ class Outline:
         found = self.arrays.pop(bytes(raw), None) if len(memoryview(raw)) < LONG else None
         if found is None:
             return None
-        array, depth = found
+        start, end, depth = found
         nested = depth == len(shape)
         if not nested and (depth > 1 or not flat or len(shape) > 64):
             raise NotPlain
-        values = read(array, datatype, shape if nested else (-1,))
+        values = read(self.whole, datatype, shape if nested else (-1,), start, end)
         if values.size > self.most or (not nested and values.size != prod(shape)):
             raise NotPlain
         return values if nested else values.reshape(shape)

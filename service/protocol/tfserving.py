@@ -44,28 +44,33 @@ _OPENING = re.compile(rb"[\s\[]*")
 _WHERE = re.compile(r" - at `\$(?P<where>.*)`$", re.DOTALL)
 
 
-def decode(body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT) -> Infer:
+def decode(
+    body: bytes,
+    signature: Signature,
+    header_length: str | None = None,
+    content: Content = DEFAULT,
+    outline: Outline | None = None,
+) -> Infer:
     """A request whose tensors fit the model; its ``form``, ROW or COLUMN, is the answer's too.
 
     Raises BadRequest for what is not this protocol, InvalidInput for tensors that do not fit, TensorTooLarge and TooManyRows for
-    more than ``content`` allows. ``header_length`` is the header of another protocol's binary form, and refused.
+    more than ``content`` allows. ``header_length`` is the header of another protocol's binary form, and refused. With an
+    ``outline``, whose text is the body, what was cut out of it is read too, and NotPlain raised where that is not proven right.
     """
     if header_length is not None:
         raise BadRequest("Inference-Header-Content-Length goes with /v2/models/M/infer; the body of :predict is JSON alone.")
-    if len(body) >= LONG and (outline := Outline.of(body, content.elements)) is not None:
+    if len(body) >= LONG and outline is None and (cut := Outline.of(body, content.elements)) is not None:
         # Whatever is wrong is looked for, and told, in the body as it came.
         with suppress(NotPlain, InvalidInput, ServiceError):
-            return _decode(outline.text, signature, content, outline)
-    return _decode(body, signature, content, None)
-
-
-def _decode(body: bytes, signature: Signature, content: Content, outline: Outline | None) -> Infer:
+            return decode(cut.text, signature, None, content, cut)
     content.check_json(body)
     try:
         top = _OBJECT.decode(body)
         form = _form(top)
-        take = _rows if form == ROW else _tensors
-        arrays, keys = take(top["instances" if form == ROW else "inputs"], signature, content, outline)
+        if form == ROW:
+            arrays, keys = _rows(top["instances"], signature, content, outline)
+        else:
+            arrays, keys = _tensors(top["inputs"], signature, content, outline)
         # A colon follows every key: where there are no more of them than keys, no key was given twice.
         if body.count(b":") != len(top) + keys:
             _check_duplicates(body)
@@ -79,7 +84,8 @@ def _decode(body: bytes, signature: Signature, content: Content, outline: Outlin
         rows = signature.check(arrays)
     except InvalidInput as error:
         raise (_of_rows(error, arrays, signature) if form == ROW else error) from None
-    content.check_rows(rows)
+    if rows > content.rows:
+        raise content.too_many(rows)
     return Infer(arrays, rows, signature.output_names, form=form)
 
 

@@ -214,6 +214,14 @@ def test_a_close_that_exits_is_an_ordinary_error(tmp_path: Path) -> None:
         model.close()
 
 
+def test_a_model_is_given_aligned_arrays_wherever_the_callers_lie(tmp_path: Path) -> None:
+    body = "    def infer(self, inputs):\n        return {'y': inputs['x'], 'n': [int(inputs['x'].flags.aligned)]}\n"
+    unaligned = np.frombuffer(b"-" + np.ones(1, np.float32).tobytes(), np.float32, offset=1)
+    assert not unaligned.flags.aligned
+    answer = runtime(tmp_path, HEAD + body).infer({"x": unaligned}, ["y", "n"])
+    assert [array.tolist() for array in answer.values()] == [[1.0], [1]]
+
+
 def test_the_arrays_of_the_caller_stay_writable(tmp_path: Path) -> None:
     x: Mapping[str, Array] = {"x": np.ones(1, np.float32)}
     runtime(tmp_path, TWICE).infer(x, ["y"])

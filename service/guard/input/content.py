@@ -67,11 +67,6 @@ class Content:
         if len(memoryview(text)) > 2 * self.rows and _is_longer(bytes(text), self.rows, nested=False):
             raise self.too_many(None)
 
-    def check_rows(self, rows: int) -> None:
-        """Raises TooManyRows."""
-        if rows > self.rows:
-            raise self.too_many(rows)
-
     def too_large(self, path: str, size: str) -> TensorTooLarge:
         """The refusal of a tensor with too many elements."""
         problem = Problem(path, "the tensor has too many elements", f"at most {self.elements}", size)
