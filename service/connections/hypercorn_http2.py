@@ -21,7 +21,7 @@ from hypercorn.protocol.h2 import H2Protocol
 
 from service.connections.hypercorn_stream import Refused
 from service.errors import BadRequest, ServiceError
-from service.guard.input.request_head import long_head, many_lines
+from service.guard.input.request_head import is_host, long_head, many_lines
 from service.inference import Inference
 
 #: Streams that a client may reset, or have reset, beside half of those that it opens.
@@ -37,7 +37,6 @@ _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _METHOD: Final = re.compile(rb"[A-Z][A-Z_-]*")
 _PATH: Final = re.compile(rb"/[!\"$-~]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_HOST: Final = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 _MALFORMED: Final = "the request's headers are not what HTTP/2 allows"
 
 
@@ -64,7 +63,7 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], most_bytes: int, most_
     if not _LENGTH.fullmatch(one.get(b"content-length", b"0")) or one.get(b":scheme") not in (b"http", b"https"):
         raise BadRequest(_MALFORMED)
     named = one.get(b":authority", one.get(b"host"))
-    if not named or not _HOST.fullmatch(named) or one.get(b"host", named) != named:
+    if not named or not is_host(named) or one.get(b"host", named) != named:
         raise BadRequest(_MALFORMED)
 
 

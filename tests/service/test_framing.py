@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from werkzeug.routing import Map
 
 from service.errors import BadRequest, HeadersTooLarge, ServiceError
 from service.failures import failure
 from service.guard.input.framing import Framing
-from service.guard.input.request_head import authority
+from service.guard.input.request_head import authority, is_host
 from tests.e2e.smuggling import REFUSED, TAKEN, Case
 
 MOST_BYTES, MOST_LINES = 16 * 1024, 100
@@ -142,3 +143,11 @@ def test_a_websockets_frames_pass_unread() -> None:
 def test_the_authority_of_an_absolute_target_is_what_stands_before_its_path() -> None:
     assert authority(b"http://x:80/a?b=http://c/d") == b"http://x:80"
     assert authority(b"/a") == b""
+
+
+@given(st.text("aw0-._:[]%", max_size=140))
+@example("w" * 64)
+@example("a..b")
+def test_a_host_that_is_taken_is_one_that_werkzeug_takes(host: str) -> None:
+    if is_host(host.encode()):
+        Map().bind(host)  # which raises where nobody handles it

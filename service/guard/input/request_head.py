@@ -19,7 +19,7 @@ REQUEST_LINE: Final = re.compile(_REQUEST)
 FIELD_LINE: Final = re.compile(_FIELD)
 _HEAD: Final = re.compile(_REQUEST + rb"(?:" + _FIELD + rb")*+\r\n")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_HOST: Final = re.compile(rb"[0-9a-z._~!$&'()*+,;=%:\[\]-]*+")
+_HOST: Final = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*+")
 _ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
 _LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
 _UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r]*")
@@ -30,7 +30,7 @@ NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers
 TWO_LENGTHS: Final = "the request has both Transfer-Encoding and Content-Length; send one of them"
 NO_LENGTH: Final = "Content-Length is one number of bytes, in digits alone, and given once"
 UNKNOWN_CODING: Final = "the only Transfer-Encoding that is taken is chunked"
-NO_HOST: Final = "the request has one Host header, and an absolute target names the same host"
+NO_HOST: Final = "the request has one Host header, of labels of 1 to 63 characters, and an absolute target names the same host"
 NO_UPGRADE: Final = "a WebSocket handshake is a GET of HTTP/1.1 without a body, and nothing is sent before its answer"
 
 
@@ -122,13 +122,27 @@ def _wishes(low: bytes) -> Collection[bytes]:
     return wishes
 
 
+def is_host(value: bytes) -> bool:
+    """Whether it may stand in a Host header: a name of labels that DNS could have (RFC 1035, 2.3.4), or an address, or nothing.
+
+    For any other werkzeug raises where no handler of errors is.
+    """
+    if not _HOST.fullmatch(value):
+        return False
+    try:
+        value.decode("ascii").encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def _check_host(low: bytes, target: bytes, old: bool) -> None:
     """Raises BadRequest where the request names no host, two, or none that can be."""
     hosts = low.count(b"\r\nhost:")
     if hosts > 1 or not (hosts or old):
         raise BadRequest(NO_HOST)
     host = _value(low, b"\r\nhost:") if hosts else b""
-    if not _HOST.fullmatch(host):
+    if not is_host(host):
         raise BadRequest(NO_HOST)
     if target[0] != _SLASH:
         absolute = _ABSOLUTE.fullmatch(target)
