@@ -3,8 +3,8 @@
 python -m loadtests.paired [--server uvicorn] [--repository demo] [--connections 32] [--seconds 60] [--slice-ms 30] [--alike]
 
 A shared machine changes its speed by half from one second to the next, so the turns are short, and each is compared with the one
-beside it. Both servers run on one core, the client on another. ``--alike`` gives both the same configuration: what then comes out
-is the machine's.
+beside it. Both servers run on one core, the client on another, and neither writes a line a request. ``--alike`` gives both the
+same configuration: what then comes out is the machine's.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--slice-ms", type=float, default=30.0)
     parser.add_argument("--alike", action="store_true", help="both servers without keys and budgets")
     options = parser.parse_args(arguments)
+    os.environ |= {"TUREEN_LOG__LEVEL": "warning", "TUREEN_LOG__REQUESTS": "false"}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         state, config = Path(name) / "state", Path(name) / "tureen.toml"
         config.write_text(GUARDED.format(state=state), encoding="utf-8")
