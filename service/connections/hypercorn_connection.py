@@ -43,8 +43,9 @@ class Connection(TCPServer):
         self._unsent = []
         self.clock = ReadingClock(self.loop)
         CLOCK.set(self.clock)
-        buffer: bytearray = self.reader._buffer  # type: ignore[attr-defined]  # a StreamReader does not say what it holds
-        MORE.set(lambda: bool(buffer))
+        self._unread: bytearray = self.reader._buffer  # type: ignore[attr-defined]  # a StreamReader does not say what it holds
+        unread = self._unread
+        MORE.set(lambda: bool(unread))
         limited = self.service.inference.limited
         self.unsent = Unread(self.writer.transport, self.service.config.limits.write_timeout_s, limited)
         self._idle = Watch(self, self.watches)
@@ -131,7 +132,7 @@ class Connection(TCPServer):
             await self.protocol.handle(Closed())
         finally:
             self.left = True
-            self.reader._buffer.clear()  # type: ignore[attr-defined]  # connections are garbage in cycles, which may wait for long
+            self._unread.clear()  # nobody reads it any more
             self._gone()
             self.unsent.rest()
             await self.idle_task.stop()

@@ -80,8 +80,7 @@ class Http1(H11Protocol):
             return
         handed_over = self.framing.handed_over
         data, error = self.framing.judge(event.data)
-        alone = data.find(END) + len(END) == len(data)
-        if alone and not handed_over and self.framing.handed_over and await self._rushes():
+        if self.framing.handed_over and not handed_over and await self._rushes(data):
             data, error = b"", BadRequest(TOO_EARLY)
         if data or error is None:
             await super().handle(RawData(data))
@@ -91,8 +90,11 @@ class Http1(H11Protocol):
             self.refused = True
             await self.send(Refused())
 
-    async def _rushes(self) -> bool:
-        """Whether frames come right behind a handshake. To find that out once the app has begun would cost four times as much."""
+    async def _rushes(self, handshake: bytes) -> bool:
+        """Whether frames come right behind a handshake. To find that out once the app has begun would cost four times as much; where
+        requests stand before it, which are to be answered, it is found out then."""
+        if handshake.find(END) + len(END) < len(handshake):
+            return False
         for _ in range(2):  # in the second turn of the loop the socket has been read again
             await asyncio.sleep(0)
         return self.more()
