@@ -15,6 +15,7 @@ from functools import partial
 from time import perf_counter
 
 from batching import Answer
+from batching.statistics import Tally
 from models.manifest import Cache as Wanted
 from models.tensor import Array
 from service.cache.flight import Compute, Flight, Given
@@ -43,7 +44,8 @@ class Answers:
         self._span = Span()
         self._rests_until = 0.0
         self.costly = False
-        self.hits = self.misses = self.joined = self.damaged = 0
+        self.hit, self.miss, self.joined = Tally(), Tally(), Tally()
+        self.damaged = 0
 
     @property
     def rests(self) -> bool:
@@ -52,7 +54,7 @@ class Answers:
 
     def counts(self) -> dict[str, int]:
         """How many requests came by their answer in which way."""
-        return {"hit": self.hits, "miss": self.misses, "joined": self.joined, "damaged": self.damaged}
+        return {"hit": self.hit.count, "miss": self.miss.count, "joined": self.joined.count, "damaged": self.damaged}
 
     def key(self, infer: Infer) -> bytes:
         """What the request's answer is kept under."""
@@ -68,16 +70,15 @@ class Answers:
         span.lookups += 1
         flight = self._flights.get(key)
         if flight is not None:
-            self.joined += 1
             span.hits += 1
-            span.own_s += perf_counter() - begun
+            self._took(self.joined, begun)
             return flight.join(timeout_s)
         if self._shelf.immediate:
             outputs = self._opened(key, self._shelf.peek(key))
             if outputs is not None:
                 return self._hit(outputs, begun)
-            span.own_s += perf_counter() - begun
-            return self._fly(key, self._missed(compute), timeout_s)
+            self._took(self.miss, begun)
+            return self._fly(key, compute, timeout_s)
         return self._fly(key, partial(self._fetched, key, compute), timeout_s)
 
     async def drop(self) -> None:
@@ -93,30 +94,32 @@ class Answers:
         return future
 
     def _hit(self, outputs: dict[str, Array], begun: float) -> asyncio.Future[Answer]:
-        self.hits += 1
         self._span.hits += 1
-        self._span.own_s += perf_counter() - begun
+        self._took(self.hit, begun)
         self._judge()
         future: asyncio.Future[Answer] = self._loop.create_future()
-        future.set_result(Given(outputs, 0.0, 0.0, 0, "early", how="hit"))
+        future.set_result(_kept(outputs))
         return future
 
-    def _missed(self, compute: Compute) -> Compute:
-        self.misses += 1
-        return compute
+    def _took(self, tally: Tally, begun: float) -> None:
+        own_s = perf_counter() - begun
+        tally.add(own_s)
+        self._span.own_s += own_s
 
     def _fetched(self, key: bytes, compute: Compute, timeout_s: float) -> asyncio.Future[Answer]:
         """From a shelf that has to be waited for."""
         return self._loop.create_task(self._fetch(key, compute, timeout_s))
 
     async def _fetch(self, key: bytes, compute: Compute, timeout_s: float) -> Answer:
-        begun = self._loop.time()
+        begun = perf_counter()
         outputs = self._opened(key, await self._shelf.get(key))
-        if outputs is not None:
-            self.hits += 1
-            self._span.hits += 1
-            return Given(outputs, 0.0, 0.0, 0, "early", how="hit")
-        return await self._missed(compute)(timeout_s - (self._loop.time() - begun))
+        looked_s = perf_counter() - begun  # most of it waiting, which costs nobody else anything
+        if outputs is None:
+            self.miss.add(looked_s)
+            return await compute(timeout_s - looked_s)
+        self.hit.add(looked_s)
+        self._span.hits += 1
+        return _kept(outputs)
 
     def _opened(self, key: bytes, value: bytes | None) -> dict[str, Array] | None:
         if value is None:
@@ -162,3 +165,8 @@ class Answers:
         self.costly = not pays
         if self.costly and self._auto:
             self._rests_until = self._loop.time() + REST_S
+
+
+def _kept(outputs: dict[str, Array]) -> Given:
+    """An answer for which nothing was queued or called."""
+    return Given(outputs, 0.0, 0.0, 0, "early", how="hit")

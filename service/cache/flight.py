@@ -131,6 +131,11 @@ class Flight:
                 future.set_exception(error)
 
 
+def how_of(answer: Answer | None) -> How | None:
+    """How it was come by; None of a model without a cache."""
+    return answer.how if type(answer) is Given else None
+
+
 def given(answer: Answer, how: How) -> Given:
     """The answer, and how it was come by."""
     return Given(answer.outputs, answer.queue_s, answer.call_s, answer.batch_rows, answer.reason, answer.batch, how=how)

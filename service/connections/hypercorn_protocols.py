@@ -91,8 +91,8 @@ class Http1(H11Protocol):
             await self.send(Refused())
 
     async def _rushes(self, handshake: bytes) -> bool:
-        """Whether frames come right behind a handshake. To find that out once the app has begun would cost four times as much; where
-        requests stand before it, which are to be answered, it is found out then."""
+        """Whether frames come right behind a handshake. Found out once the app has begun, that costs four times as much; so it is
+        where requests stand before it, which are to be answered."""
         if handshake.find(END) + len(END) < len(handshake):
             return False
         for _ in range(2):  # in the second turn of the loop the socket has been read again

@@ -14,6 +14,7 @@ import msgspec
 
 from batching import Answer
 from service.account import LEFT, Plain
+from service.cache.flight import how_of
 from service.logs.lines import as_json, timestamp, visible
 from service.logs.writer import Fields, LogWriter
 from service.protocol import oip, tfserving
@@ -132,7 +133,7 @@ class RequestLog:
             # An answer's body is not kept until it is written, nor is the answer, with its arrays.
             None if response is None else len(response.body) if status < 400 else response.body,
             None if infer is None else infer.rows,
-            None if answer is None else (answer.queue_s, answer.batch_rows, answer.call_s),
+            None if answer is None else (answer.queue_s, answer.batch_rows, answer.call_s, how_of(answer)),
             total_s,
             len(request.body),
             None if request.principal is None else request.principal.name,
@@ -169,7 +170,7 @@ class RequestLog:
 
     def _inference_line(self, fields: Fields) -> bytes:
         created, name, target, version, status, body, rows, batch, total_s, size, principal = fields
-        queue_s, batch_rows, call_s = batch or (None, None, None)
+        queue_s, batch_rows, call_s, how = batch or (None, None, None, None)
         line = InferenceLine(
             self._at(created),
             level_of(status),
@@ -190,7 +191,7 @@ class RequestLog:
             batch_rows,
             None if call_s is None else int(1e6 * call_s) / 1e3,
             int(1e6 * total_s) / 1e3,
-            None,
+            how,
             size,
             body if type(body) is int else len(body or b""),
         )

@@ -58,12 +58,14 @@ class Meter:
         cells[start + _SECONDS_SUM] += total_s
         if answer is None or status != 200:
             return
-        if not answer.batch_rows:  # it was kept, and nothing was computed
-            return
         way = book.way
         if way is None:
             way = book.way = self._open_way(key)
         queue, infer, batch, rows = way
+        if request.infer is not None:
+            cells[rows] += request.infer.rows
+        if not answer.batch_rows:  # it was kept: there was no queue and no call
+            return
         seconds = answer.queue_s
         cells[queue + bisect_left(SECONDS, seconds)] += 1.0
         cells[queue + _SECONDS_SUM] += seconds
@@ -73,8 +75,6 @@ class Meter:
         batch_rows = answer.batch_rows
         cells[batch + bisect_left(ROWS, batch_rows)] += 1.0
         cells[batch + _ROWS_SUM] += batch_rows
-        if request.infer is not None:
-            cells[rows] += request.infer.rows
 
     def plain(self, plain: Plain) -> None:
         """Counts it by route, method and status, and how long it took."""

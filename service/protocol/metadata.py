@@ -51,7 +51,7 @@ class ModelStatistics:
     """What one version has done since it was loaded.
 
     ``last_inference`` is in milliseconds since the epoch, 0 for never. ``inference_count`` counts rows and
-    ``execution_count`` calls; neither they nor the compute totals count answers from the cache, ``success`` and ``queue`` do.
+    ``execution_count`` calls; of all totals only ``success`` and ``cache_hit`` count answers from the cache.
     """
 
     name: str

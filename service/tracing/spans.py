@@ -20,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from batching import Answer
 from service.account import Plain
+from service.cache.flight import how_of
 from service.protocol import oip
 from service.request import Request
 from service.response import Response, code_of
@@ -140,8 +141,9 @@ class InferenceRecord(Record):
         self._answered = 0 if response is None else response.status
         self._refusal = response.body if response is not None and response.status >= 400 else None
         self._started, self._decoded, self._ended = request.started, request.decoded, request.started + total_s
-        self._times = None if answer is None else (answer.queue_s, answer.call_s)
-        self._told = {} if answer is None else _batch_of(answer)
+        computed = answer is not None and answer.batch_rows > 0
+        self._times = (answer.queue_s, answer.call_s) if answer is not None and computed else None
+        self._told = _told(answer)
 
     def unfold(self, maker: Maker) -> Iterator[ReadableSpan]:
         """The server's span, then its children in the order of time."""
@@ -207,6 +209,13 @@ class PlainRecord(Record):
 
 def _version(request: Request) -> str:
     return "" if request.served is None else request.served.version
+
+
+def _told(answer: Answer | None) -> dict[str, str | int | float | bool]:
+    """What is known of the way to an answer: one that was kept has no batch."""
+    how = how_of(answer)
+    batch = {} if answer is None or not answer.batch_rows else _batch_of(answer)
+    return batch if how is None else {**batch, "tureen.cache": how}
 
 
 def _batch_of(answer: Answer) -> dict[str, str | int | float | bool]:

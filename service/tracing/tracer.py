@@ -96,7 +96,7 @@ class Tracer:
         if identity is None:
             return
         record = InferenceRecord(identity, request, response, answer, total_s)
-        if answer is not None:
+        if answer is not None and answer.batch_rows:  # else it was kept, and there was no call
             record.batch = batch = self._batch(request, answer)
             if len(batch.requests) < LINKS:
                 batch.requests.append(identity)

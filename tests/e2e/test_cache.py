@@ -106,6 +106,19 @@ def test_the_metrics_tell_hits_from_misses(server: Server) -> None:
     assert 'tureen_cache_costly{model="summed",version="1"}' in metrics(server)
 
 
+def test_the_log_and_the_statistics_tell_how_an_answer_was_come_by(server: Server) -> None:
+    before = server.statistics("summed")["inference_stats"]
+    for how in ("miss", "hit"):
+        reply = server.post(PREDICT, {"instances": [[41.0]]})
+        name = reply.headers["x-request-id"]
+        until(
+            lambda name=name, how=how: any(name in line and f'"cache":"{how}"' in line for line in server.log), f"a {how} is told"
+        )
+    after = server.statistics("summed")["inference_stats"]
+    more = {total: after[total]["count"] - before[total]["count"] for total in ("success", "queue", "cache_hit", "cache_miss")}
+    assert more == {"success": 2, "queue": 1, "cache_hit": 1, "cache_miss": 1}
+
+
 def test_what_an_unloaded_version_had_answered_is_gone(server: Server) -> None:
     asked(server, [31.0])
     assert server.post("/v2/repository/models/summed/unload").status == 200

@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from batching import Answer
 from service import observers
 from service.account import Plain
+from service.cache.flight import Given
 from service.engine import Served
 from service.errors import BadRequest, ConfigError
 from service.processes.place import Place
@@ -157,6 +158,13 @@ async def test_a_batch_and_its_requests_are_linked_both_ways() -> None:
     assert [link.context.span_id for link in second.links] == [servers[2].context.span_id]
     assert [span.links[0].context for span in servers] == [first.context, first.context, second.context]
     assert attributes_of(first)["tureen.batch_rows"] == 5
+
+
+async def test_an_answer_that_was_kept_has_no_batch_and_says_so() -> None:
+    server, *rest = await spans_of((request_of(), OK, Given({}, 0.0, 0.0, 0, "early", how="hit")))
+    assert [span.name for span in rest] == ["decode"]
+    told = attributes_of(server)
+    assert (told["tureen.cache"], "tureen.batch" in told, server.links) == ("hit", False, ())
 
 
 async def test_a_batchs_span_is_sent_though_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
