@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,10 +111,8 @@ def test_the_log_and_the_statistics_tell_how_an_answer_was_come_by(server: Serve
     before = server.statistics("summed")["inference_stats"]
     for how in ("miss", "hit"):
         reply = server.post(PREDICT, {"instances": [[41.0]]})
-        name = reply.headers["x-request-id"]
-        until(
-            lambda name=name, how=how: any(name in line and f'"cache":"{how}"' in line for line in server.log), f"a {how} is told"
-        )
+        told = (reply.headers["x-request-id"], f'"cache":"{how}"')
+        until(partial(in_one_line, server, told), "it is told")
     after = server.statistics("summed")["inference_stats"]
     more = {total: after[total]["count"] - before[total]["count"] for total in ("success", "queue", "cache_hit", "cache_miss")}
     assert more == {"success": 2, "queue": 1, "cache_hit": 1, "cache_miss": 1}
@@ -125,6 +124,10 @@ def test_what_an_unloaded_version_had_answered_is_gone(server: Server) -> None:
     until(lambda: values(server) == 0, "its answers are gone")
     assert server.post("/v2/repository/models/summed/load").status == 200
     assert asked(server, [31.0])[0] == "miss"
+
+
+def in_one_line(server: Server, words: Sequence[str]) -> bool:
+    return any(all(word in line for word in words) for line in server.log)
 
 
 def metrics(server: Server) -> str:
