@@ -31,6 +31,7 @@ class RedisLink:
         self.redis: Redis | None = None
         self._url, self._password = url, password
         self._prepare, self._keeps, self._instead = prepare, keeps, instead
+        self._lost: Redis | None = None
         self._trying: asyncio.Task[None] | None = None
         self._told = False
 
@@ -47,6 +48,7 @@ class RedisLink:
         redis, self.redis = self.redis, None
         if redis is not None:
             await _leave(redis)
+        await self._leave_lost()
 
     def lose(self, error: Exception) -> None:
         """Redis did not do as it should: it is left, and found again in the background."""
@@ -54,12 +56,12 @@ class RedisLink:
         if redis is None:
             return
         self._tell(error)
-        self._trying = asyncio.get_running_loop().create_task(self._try(redis))
+        self._lost = redis
+        self._trying = asyncio.get_running_loop().create_task(self._try())
 
-    async def _try(self, lost: Redis | None = None) -> None:
+    async def _try(self) -> None:
         """Until Redis is there."""
-        if lost is not None:
-            await _leave(lost)
+        await self._leave_lost()
         while True:
             if await self._connect():
                 return
@@ -81,6 +83,11 @@ class RedisLink:
             log.info("Redis answers again, and keeps %s", self._keeps)
         self.redis, self._told = redis, False
         return True
+
+    async def _leave_lost(self) -> None:
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            await _leave(lost)
 
     def _tell(self, error: Exception) -> None:
         if not self._told:

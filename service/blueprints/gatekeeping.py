@@ -44,7 +44,7 @@ def keep_gate(app: Quart, service: Service) -> None:
         if not access.spends:
             quart.g.grant = Grant(principal)
             return
-        entered = gate.enter(principal, access.scope, model)
+        entered = gate.enter(principal, access.scope, model, infers=access.infers)
         quart.g.grant = entered if isinstance(entered, Grant) else await entered
         if away:
             raise NotFound

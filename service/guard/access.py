@@ -19,11 +19,13 @@ _MARK: Final = "__tureen_access__"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``scope``: None for open to all. ``model``: the view's argument that names a model. ``spends``: a request of the budget."""
+    """``scope``: None for open to all. ``model``: the view's argument that names a model. ``spends``: a request of the budget, and
+    where it ``infers`` a row."""
 
     scope: Scope | None
     model: str | None = None
     spends: bool = True
+    infers: bool = False
 
 
 OPEN: Final = Access(None)
@@ -31,6 +33,7 @@ OPEN: Final = Access(None)
 PROBE: Final = Access(None, spends=False)
 INFER: Final = Access(Scope.INFER)
 MODEL: Final = Access(Scope.INFER, "name")
+INFERENCE: Final = Access(Scope.INFER, "name", infers=True)
 ADMIN: Final = Access(Scope.ADMIN, "name")
 METRICS: Final = Access(Scope.METRICS)
 
@@ -51,16 +54,16 @@ TABLE: Final[Mapping[str, Access]] = MappingProxyType(
         "oip.ready": MODEL,
         "oip.config": MODEL,
         "oip.stats": MODEL,
-        "oip.infer": MODEL,
-        "oip.infer_version": MODEL,
+        "oip.infer": INFERENCE,
+        "oip.infer_version": INFERENCE,
         "repository.index": INFER,
         "repository.load": ADMIN,
         "repository.unload": ADMIN,
         "tfserving.status": MODEL,
         "tfserving.metadata": MODEL,
-        "tfserving.predict": MODEL,
-        "tfserving.predict_version": MODEL,
-        "tfserving.predict_label": MODEL,
+        "tfserving.predict": INFERENCE,
+        "tfserving.predict_version": INFERENCE,
+        "tfserving.predict_label": INFERENCE,
     }
 )
 

@@ -2,8 +2,9 @@
 
     identify 401 -> enter 403, 429 -> everything else, 404 too -> charge 429, once a request's rows are known
 
-So strangers learn of nothing what there is. The gate is called on the event loop. It knows no server and no framework, and waits
-for nobody: where budgets are kept on another machine, it answers with a future.
+So strangers learn of nothing what there is. An inference pays for its first row when it enters, for that is all that most have. The
+gate is called on the event loop. It knows no server and no framework, and waits for nobody: where budgets are kept on another
+machine, it answers with a future.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf
 from time import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -37,18 +39,25 @@ _EVERYTHING: Final = frozenset(Scope)
 
 
 class Grant(Struct):
-    """Somebody who has been let in. ``allowance``: what is left of the budget that binds him most; None where none does."""
+    """Somebody who has been let in. ``allowance``: what is left of the budget that binds him most; None where none does.
+    ``paid``: whether a row has been spent that none has been charged for yet."""
 
     principal: Principal
     purse: Purse = NOTHING
     allowance: Allowance | None = None
+    paid: bool = False
 
 
-class Known(NamedTuple):
-    """A principal, as of one generation of the keys: ask the gate whether that ``holds`` before relying on it again."""
+class Known:
+    """A principal, as of one generation of the keys: ask the gate whether that ``holds`` before relying on it again. ``purse``:
+    his for the one model that he asks, once it was looked up."""
 
-    principal: Principal
-    generation: int
+    __slots__ = ("generation", "principal", "purse")
+
+    def __init__(self, principal: Principal, generation: int) -> None:
+        self.principal = principal
+        self.generation = generation
+        self.purse: Purse | None = None
 
 
 class Gate:
@@ -60,6 +69,7 @@ class Gate:
         self._keyring = keyring
         self._tokens = tokens
         self._budgets = budgets
+        self._models = budgets.models
         self._trusted = Trusted(limits.trusted_proxies)
         self._of_address = lru_cache(_ADDRESSES)(self._made)
         self._of_peer = lru_cache(_ADDRESSES)(self._unforwarded)
@@ -97,33 +107,43 @@ class Gate:
     def holds(self, known: Known) -> bool:
         """Whether the principal is still one: no key has changed since, and its time is not over."""
         generation = self._keyring.generation if self._tokens is None else self.generation
-        return known.generation == generation and time() < known.principal.expires
+        expires = known.principal.expires
+        return known.generation == generation and (expires == inf or time() < expires)
 
     def stranger(self, headers: Headers, peer: str) -> Principal:
         """Who comes to what is open to all: an address, and where nobody is asked it may do everything."""
         return self._of_address(caller(headers, peer, self._trusted)) if headers and self._trusted.known else self._of_peer(peer)
 
-    def enter(self, principal: Principal, need: Scope | None, model: str | None = None) -> Grant | asyncio.Future[Grant]:
-        """Lets him in, for what needs that scope (None: nothing but a request of his budget) and asks that model.
-
-        Raises Forbidden and OverBudget; a future raises OverBudget.
+    def enter(
+        self, principal: Principal, need: Scope | None, model: str | None = None, *, infers: bool = False
+    ) -> Grant | asyncio.Future[Grant]:
+        """Lets him in, for what needs that scope (None: nothing but a request of his budget) and asks that model; for an inference
+        he pays a row, too. Raises Forbidden and OverBudget; a future raises OverBudget.
         """
         if need is not None and not principal.may(need, model):
             raise _forbidden(principal, need, model)
         # What a model says of its callers is of those who ask it, not of those who load it.
         purse = self._budgets.purse(principal, None if need is Scope.ADMIN else model)
-        if purse is NOTHING:
-            return Grant(principal)
-        spent = purse.requests(1)
-        if isinstance(spent, asyncio.Future):
-            return _entering(spent, Grant(principal, purse))
-        return Grant(principal, purse, spent)
+        return _pay(principal, purse, infers=infers)
+
+    def enter_again(self, known: Known, model: str) -> Grant | asyncio.Future[Grant]:
+        """Lets in who was found to hold and to have the scope, for another inference of the same model. Raises as ``enter``."""
+        purse = known.purse
+        if purse is None or purse.limits is not self._models.get(model):
+            purse = known.purse = self._budgets.purse(known.principal, model)
+        return _pay(known.principal, purse, infers=True)
 
     def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
-        """Spends the rows of his request. None: done. Raises OverBudget, and so does a future."""
-        if grant.purse is NOTHING:
+        """Spends the rows of his request that are not paid. None: done. Raises OverBudget, and so does a future."""
+        purse = grant.purse
+        if purse is NOTHING:
             return None
-        spent = grant.purse.rows(rows)
+        if grant.paid:
+            grant.paid = False
+            if rows <= 1:
+                return None
+            purse.rows(-1)  # all or none: who lacks the rest has paid nothing, and is told of all
+        spent = purse.rows(rows)
         if isinstance(spent, asyncio.Future):
             return _charging(spent, grant)
         if spent is not None:
@@ -137,6 +157,15 @@ class Gate:
 
     def _made(self, address: str) -> Principal:
         return Principal(f"address:{address}", frozenset() if self.asks else _EVERYTHING)
+
+
+def _pay(principal: Principal, purse: Purse, *, infers: bool) -> Grant | asyncio.Future[Grant]:
+    if purse is NOTHING:
+        return Grant(principal)
+    spent = purse.both(1) if infers else purse.requests(1)
+    if isinstance(spent, asyncio.Future):
+        return _entering(spent, Grant(principal, purse, None, infers))
+    return Grant(principal, purse, spent, infers)
 
 
 def _entering(spent: asyncio.Future[Allowance | None], grant: Grant) -> asyncio.Future[Grant]:

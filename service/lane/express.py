@@ -65,7 +65,7 @@ class ExpressLane:
         principal: Principal | None = None
         try:
             principal = inference.gate.identify(list(scope["headers"]), peer_of(scope))
-            entered = inference.gate.enter(principal, Need.INFER, found.model)
+            entered = inference.gate.enter(principal, Need.INFER, found.model, infers=True)
             grant = entered if isinstance(entered, Grant) else await entered
         except Exception as error:
             await refuse(inference.refused(error, found, headers, principal), scope, receive, send)

@@ -31,7 +31,7 @@ class Head(NamedTuple):
     """What a head asks for: ``length`` is its body's, in bytes.
 
     ``bearer``: whose credential it brings; None where nobody is asked. Then it is whoever has the connection, or, where it comes
-    by a trusted proxy, whoever the headers in ``forwarded`` say.
+    by a trusted proxy, whoever the headers in ``forwarded`` say. ``may``: whether its bearer was found to have the scope.
     """
 
     target: Target
@@ -39,6 +39,7 @@ class Head(NamedTuple):
     length: int
     bearer: Known | Unauthorized | None = None
     forwarded: tuple[tuple[bytes, bytes], ...] = ()
+    may: bool = False
 
     def sender(self, gate: Gate, peer: str) -> Principal | Unauthorized:
         """Who sends it on a connection from that address."""
@@ -52,7 +53,9 @@ def judged(gate: Gate, target: Target, headers: Sequence[tuple[bytes, bytes]], l
     """A head that was parsed; ``headers`` as often as each came."""
     kept = {name: value for name, value in headers if name not in SECRET}
     if gate.asks:
-        return Head(target, kept, length, gate.known(headers, peer))
+        bearer = gate.known(headers, peer)
+        may = isinstance(bearer, Known) and bearer.principal.may(Scope.INFER, target.model)
+        return Head(target, kept, length, bearer, may=may)
     forwarded = tuple([header for header in headers if header[0] == FORWARDED]) if gate.forwarded else ()
     return Head(target, kept, length, None, forwarded)
 
@@ -70,7 +73,7 @@ class Heads:
         if found is None:
             return None
         bearer = found.bearer
-        if bearer is None or isinstance(bearer, Unauthorized) or self._gate.holds(bearer):
+        if not isinstance(bearer, Known) or self._gate.holds(bearer):
             return found
         del self._known[head]
         return None
@@ -80,7 +83,7 @@ class Heads:
         bearer = meaning.bearer
         if len(head) > LONGEST or not UNIQUE.isdisjoint(meaning.headers) or isinstance(bearer, Unauthorized):
             return
-        if bearer is not None and not bearer.principal.may(Scope.INFER, meaning.target.model):
+        if bearer is not None and not meaning.may:
             return  # strangers, and who is refused, must not drive out the others
         if len(self._known) >= MOST:
             self._known.clear()  # whoever is still there will be known again after one request

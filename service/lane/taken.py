@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from batching import Answer
 from service.errors import Unauthorized
-from service.guard.gate import Grant
+from service.guard.gate import Grant, Known
 from service.guard.principal import Principal, Scope
 from service.inference import LARGE, Inference, is_small, tell_allowance
 from service.lane.heads import Head
@@ -22,7 +22,7 @@ from service.response import Response, failed
 class Taken:
     """One such request; ``write`` is called once with its response, unless it is cancelled before."""
 
-    __slots__ = ("_answering", "_inference", "_pending", "_request", "_who", "_write")
+    __slots__ = ("_answering", "_head", "_inference", "_pending", "_request", "_who", "_write")
 
     def __init__(
         self, inference: Inference, head: Head, who: Principal | Unauthorized, body: bytes, write: Callable[[Response], None]
@@ -30,6 +30,7 @@ class Taken:
         self._inference = inference
         self._request = Request(head.target, head.headers, body)
         self._who = who
+        self._head = head
         self._write: Callable[[Response], None] | None = write
         self._pending: asyncio.Future[Answer] | asyncio.Future[Grant] | asyncio.Task[None] | None = None
         self._answering: asyncio.Task[None] | None = None
@@ -41,8 +42,12 @@ class Taken:
             self._end(failed(who, request.id), None)
             return
         request.principal = who
+        gate, head = self._inference.gate, self._head
         try:
-            entered = self._inference.gate.enter(who, Scope.INFER, request.target.model)
+            if head.may and isinstance(head.bearer, Known):
+                entered = gate.enter_again(head.bearer, head.target.model)
+            else:
+                entered = gate.enter(who, Scope.INFER, head.target.model, infers=True)
         except Exception as error:
             self._end(failed(error, request.id), None)
             return

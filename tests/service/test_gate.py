@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from models.manifest import Limits as ModelLimits
 from service.errors import ConfigError, Forbidden, OverBudget, Unauthorized
 from service.guard.access import INFER, MODEL, OPEN, TABLE, Access, Need, access, access_of, needs
 from service.guard.budgets.budget import Allowance, Bound, Left, Spend
@@ -36,12 +38,14 @@ class Told:
     requests: Allowance | OverBudget | None = None
     rows: Allowance | OverBudget | None = None
     immediate: bool = True
+    models: Mapping[str, ModelLimits] = field(default_factory=dict)
     waiting: list[asyncio.Future[Allowance | None]] = field(default_factory=list)
     spent: list[tuple[str, str, float]] = field(default_factory=list)
 
     def purse(self, principal: Principal, model: str | None, /) -> Purse:
         name = f"{principal.name} {model}"
-        return Purse(principal.budget, None, partial(self._spend, name, "requests"), partial(self._spend, name, "rows"))
+        spends = [partial(self._spend, name, unit) for unit in ("requests", "rows", "both")]
+        return Purse(principal.budget, None, *spends)
 
     def open(self, bounds: tuple[Bound, ...]) -> Spend:
         return unbounded
@@ -57,7 +61,7 @@ class Told:
         if not self.immediate:
             self.waiting.append(asyncio.get_running_loop().create_future())
             return self.waiting[-1]
-        left = self.requests if unit == "requests" else self.rows
+        left = self.rows if unit == "rows" else self.requests
         if isinstance(left, OverBudget):
             raise left
         return left
@@ -186,6 +190,42 @@ def test_rows_are_spent_by_whom_was_let_in_for_what() -> None:
     assert gate.charge(grant, 7) is None
     assert budgets.spent == [(f"address:{PEER} m", "requests", 1), (f"address:{PEER} m", "rows", 7)]
     assert grant.allowance == replace(LEFT, remaining=3)
+
+
+def test_an_inference_pays_its_first_row_when_it_enters() -> None:
+    budgets = Told(LEFT)
+    gate = open_to_all(budgets)
+    grant = granted(gate.enter(gate.identify([], PEER), Scope.INFER, "m", infers=True))
+    assert gate.charge(grant, 1) is None
+    assert budgets.spent == [(f"address:{PEER} m", "both", 1)]
+    assert gate.charge(grant, 1) is None  # a second one is another's
+    assert budgets.spent[1:] == [(f"address:{PEER} m", "rows", 1)]
+
+
+def test_of_several_rows_all_or_none_are_spent() -> None:
+    budgets = Told(LEFT)
+    gate = open_to_all(budgets)
+    grant = granted(gate.enter(gate.identify([], PEER), Scope.INFER, "m", infers=True))
+    assert gate.charge(grant, 7) is None
+    assert [(unit, cost) for _, unit, cost in budgets.spent] == [("both", 1), ("rows", -1), ("rows", 7)]
+
+
+def test_who_is_known_to_be_let_in_enters_as_anybody_and_by_what_his_model_says_now() -> None:
+    key, header = made(Scope.INFER)
+    models: dict[str, ModelLimits] = {}
+    budgets = Told(LEFT, models=models)
+    gate = asking(key, budgets=budgets)
+    known = gate.known([header], PEER)
+    assert isinstance(known, Known)
+    again, first = granted(gate.enter_again(known, "m")), granted(gate.enter(known.principal, Scope.INFER, "m", infers=True))
+    assert (again.principal, again.allowance, again.paid) == (first.principal, first.allowance, first.paid)
+    assert budgets.spent[0] == budgets.spent[1]
+    purse = known.purse
+    gate.enter_again(known, "m")
+    assert known.purse is purse
+    models["m"] = ModelLimits(requests_per_s=1.0)
+    gate.enter_again(known, "m")
+    assert known.purse is not purse
 
 
 def test_rows_over_the_budget_are_refused() -> None:

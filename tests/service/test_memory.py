@@ -79,6 +79,38 @@ def test_rows_are_spent_as_many_as_come() -> None:
     assert rows(3) is not None
 
 
+def test_what_is_given_back_can_be_spent_again() -> None:
+    for limits in (
+        Limits(rows_per_s=1.0, rows_burst=3),
+        Limits(rows_per_day=3),
+        Limits(rows_per_s=1.0, rows_burst=3, rows_per_day=3),
+    ):
+        _, (budgets,) = workers(limits)
+        rows = budgets.purse(KEY, "m").rows
+        rows(-1)  # of a whole one there is nothing to give back
+        rows(3)
+        with pytest.raises(OverBudget):
+            rows(1)
+        rows(-1)
+        rows(1)
+        with pytest.raises(OverBudget):
+            rows(1)
+
+
+def test_a_request_and_its_row_are_spent_together_or_not_at_all() -> None:
+    _, (budgets,) = workers(Limits(requests_per_s=1.0, requests_burst=5, rows_per_s=1.0, rows_burst=2))
+    purse = budgets.purse(KEY, "m")
+    purse.both(1)
+    purse.both(1)
+    for _ in range(3):
+        with pytest.raises(OverBudget) as refused:
+            purse.both(1)
+        assert refused.value.key == "rows_per_s"
+    left = purse.requests(0)
+    assert isinstance(left, Allowance)
+    assert left.remaining == 3
+
+
 def test_who_has_no_bound_is_told_of_none() -> None:
     _, (budgets,) = workers(Limits())
     purse = budgets.purse(KEY, "m")

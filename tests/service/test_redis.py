@@ -136,6 +136,21 @@ async def test_what_one_budget_refuses_no_other_is_spent_of(redis: RedisServer) 
         assert told.remaining == 4
 
 
+async def test_what_is_given_back_can_be_spent_again(redis: RedisServer) -> None:
+    limits = Limits(rows_per_s=0.001, rows_burst=3, rows_per_day=3)
+    async with opened(limits, redis.url) as one:
+        rows = one.budgets.purse(KEY, None).rows
+        for cost, enough in ((-1, True), (3, True), (1, False), (-1, True), (1, True), (1, False)):
+            asked = rows(cost)
+            assert isinstance(asked, asyncio.Future)
+            if enough:
+                await asked
+            else:
+                with pytest.raises(OverBudget):
+                    await asked
+        assert one.stood_in == 0
+
+
 async def test_every_key_is_ours_and_expires(redis: RedisServer) -> None:
     async with opened(Limits(requests_per_s=0.5, requests_burst=3, requests_per_day=2), redis.url) as made:
         await made.spend()
@@ -187,6 +202,15 @@ async def test_nobody_waits_for_a_redis_that_hangs(redis: RedisServer) -> None:
         assert made.stood_in == 3
         assert await made.admitted(Principal("key:b", frozenset()))
         assert time.monotonic() - begun < PATIENT_S / 2
+
+
+async def test_a_link_that_is_closed_as_soon_as_redis_is_lost_leaves_no_connection(redis: RedisServer) -> None:
+    async with opened(SLOW, redis.url) as one:
+        await one.spend()
+        client = one.budgets._link.redis
+        assert client is not None
+        one.budgets._link.lose(OSError("gone"))
+    assert not any(connection.is_connected for connection in client.connection_pool._available_connections)
 
 
 async def test_a_redis_that_is_not_there_at_the_start_keeps_nobody_from_starting(caplog: pytest.LogCaptureFixture) -> None:

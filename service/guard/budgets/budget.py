@@ -62,17 +62,19 @@ class Bound:
         return self.depth_s or DAY_S
 
 
-class Allowance(Struct, frozen=True, gc=False):
+class Allowance(Struct, gc=False):
     """What is left of the budget that binds most, and when it is whole again (seconds)."""
 
     bound: Bound
     remaining: int
     reset_s: float
+    #: The header lines that say so, once somebody has been told.
+    lines: bytes = b""
 
 
 #: What is left, now or once a store has answered; None where there is no bound. Raises OverBudget, a future too.
 Left = Allowance | Future[Allowance | None] | None
-#: Spends so much of some bounds, of all or of none; a cost of 0 reads them.
+#: Spends so much of some bounds, of all or of none; a cost of 0 reads them, one below gives back.
 Spend = Callable[[float], Left]
 #: The same where nobody has to be waited for.
 SpendAtOnce = Callable[[float], Allowance | None]
@@ -172,7 +174,10 @@ def _time(seconds: float) -> str:
 
 def allowance_lines(left: Allowance) -> bytes:
     """The header lines of draft-ietf-httpapi-ratelimit-headers-06, as HTTP/1.1 writes them."""
-    return b"%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (left.bound.lines, left.remaining, ceil(left.reset_s))
+    if not left.lines:
+        told = left.bound.lines, left.remaining, ceil(left.reset_s)
+        left.lines = b"%bratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % told
+    return left.lines
 
 
 def allowance_headers(left: Allowance) -> tuple[tuple[bytes, bytes], ...]:

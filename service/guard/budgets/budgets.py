@@ -22,9 +22,11 @@ from service.store import ControlStore
 
 
 class Budgets(Protocol):
-    """``immediate``: never answers with a future, so that the gate needs nobody to wait."""
+    """``immediate``: never answers with a future, so that the gate needs nobody to wait. ``models``: what one caller may ask of
+    each model that says so."""
 
     immediate: bool
+    models: Mapping[str, ModelLimits]
 
     def purse(self, principal: Principal, model: str | None, /) -> Purse:
         """What he is held to who asks that model, or none."""

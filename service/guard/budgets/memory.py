@@ -9,6 +9,7 @@ from functools import partial
 
 from service.errors import OverBudget
 from service.guard.budgets.budget import DAY_S, Allowance, Bound, SpendAtOnce, State, after, ahead, allowance, refusal
+from service.guard.budgets.lease import leased
 from service.guard.budgets.quotas import Quotas
 from service.guard.budgets.rules import Rules, unbounded
 from service.guard.budgets.tables import Entry, Table
@@ -30,6 +31,7 @@ class MemoryBudgets:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.models = rules.models
         self.purse = partial(rules.purse, self.open)
         self._table = table
         self._limited = limited
@@ -52,8 +54,9 @@ class MemoryBudgets:
         if not bounds:
             return unbounded
         entries = tuple([self._table.entry(bound) for bound in bounds])
-        if len(bounds) == 1 and bounds[0].every_s:
-            return self._table.spending(entries[0], self._clock, lambda state, cost: self._refused([state], cost, self._wall()))
+        if all(bound.every_s for bound in bounds):
+            spend = self._table.spending(entries, self._clock, lambda states, cost: self._refused(states, cost, self._wall()))
+            return leased(bounds, spend, self._clock)
         return partial(self._spend_all, entries)
 
     def _spend_all(self, entries: Sequence[Entry], cost: float) -> Allowance | None:
@@ -72,7 +75,7 @@ class MemoryBudgets:
             else:
                 value = table.count(entry, day, now)
                 left = bound.limit - value - cost
-                enough = enough and left >= 0
+                enough = enough and (left >= 0 or cost < 0)
             if left < least:
                 least, tightest = left, len(values)
             values.append(value)

@@ -55,6 +55,7 @@ class RedisBudgets:
         timeout_s: float,
         stood_in: Callable[[], None],
     ) -> None:
+        self.models = rules.models
         self.purse = partial(rules.purse, self.open)
         self._memory, self._limited = memory, limited
         prepare = methodcaller("script_load", SCRIPT)

@@ -25,19 +25,19 @@ for place, key in ipairs(KEYS) do
   if every > 0 then
     value = math.max(0, math.min(value - now, limit * every))
     if value + cost * every > limit * every + every * 0.000001 + 0.5 then enough = 0 end
-  elseif value + cost > limit then
+  elseif cost >= 0 and value + cost > limit then
     enough = 0
   end
   values[place] = value
 end
-if enough == 1 and cost > 0 then
+if enough == 1 and cost ~= 0 then
   for place, key in ipairs(KEYS) do
     local every = tonumber(ARGV[2 * place])
     if every > 0 then
-      local value = values[place] + cost * every
+      local value = math.max(0, values[place] + cost * every)
       redis.call('SET', key, string.format('%.3f', now + value), 'PX', math.ceil(value / 1000) + 1)
     else
-      redis.call('INCRBY', key, cost)
+      redis.call('INCRBY', key, string.format('%d', math.max(cost, -values[place])))
       redis.call('EXPIREAT', key, (math.floor(second / 86400) + 1) * 86400)
     end
   end

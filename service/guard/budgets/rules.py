@@ -17,16 +17,17 @@ KNOWN: Final = 8192
 
 
 class Purse:
-    """What one caller is held to who asks one model: spends of its ``requests`` and its ``rows``. Good while its budget and the
-    model's are the same objects as when it was looked up."""
+    """What one caller is held to who asks one model: spends of its ``requests``, of its ``rows``, and of ``both`` as much. Good
+    while its budget and the model's are the same objects as when it was looked up."""
 
-    __slots__ = ("budget", "limits", "requests", "rows")
+    __slots__ = ("both", "budget", "limits", "requests", "rows")
 
-    def __init__(self, budget: Budget, limits: ModelLimits | None, requests: Spend, rows: Spend) -> None:
+    def __init__(self, budget: Budget, limits: ModelLimits | None, requests: Spend, rows: Spend, both: Spend) -> None:
         self.budget = budget
         self.limits = limits
         self.requests = requests
         self.rows = rows
+        self.both = both
 
 
 def unbounded(cost: float) -> None:
@@ -34,13 +35,13 @@ def unbounded(cost: float) -> None:
 
 
 #: That of callers where nobody says anything.
-NOTHING: Final = Purse(UNBOUNDED, None, unbounded, unbounded)
+NOTHING: Final = Purse(UNBOUNDED, None, unbounded, unbounded, unbounded)
 
 
 class Rules:
     """``models``: what one caller may ask of those models that say so."""
 
-    __slots__ = ("_address", "_any", "_defaults", "_models", "_purses")
+    __slots__ = ("_address", "_any", "_defaults", "_purses", "models")
 
     def __init__(self, limits: Limits, models: Mapping[str, ModelLimits]) -> None:
         self._defaults = Budget(
@@ -53,22 +54,23 @@ class Rules:
         )
         self._address = (limits.address_requests_per_s, limits.address_requests_burst)
         self._any = self._defaults != UNBOUNDED or self._address[0] is not None
-        self._models = models
+        self.models = models
         self._purses: dict[str, Purse] = {}
 
     def purse(self, open_: Callable[[tuple[Bound, ...]], Spend], principal: Principal, model: str | None) -> Purse:
         """What a request falls under, spent as ``open_`` has it. Names of models are the caller's to invent: only those that say
         something count."""
-        if not self._any and principal.budget is UNBOUNDED and not self._models:
+        if not self._any and principal.budget is UNBOUNDED and not self.models:
             return NOTHING
-        limits = None if model is None else self._models.get(model)
+        limits = None if model is None else self.models.get(model)
         name = principal.name if limits is None else f"{principal.name} {model}"
         purse = self._purses.get(name)
         if purse is None or purse.budget is not principal.budget or purse.limits is not limits:
             if len(self._purses) >= KNOWN:
                 self._purses.clear()
             requests, rows = self._of_request(principal, model, limits), self._of_rows(principal, model, limits)
-            purse = self._purses[name] = Purse(principal.budget, limits, open_(requests), open_(rows))
+            purse = Purse(principal.budget, limits, open_(requests), open_(rows), open_(requests + rows))
+            self._purses[name] = purse
         return purse
 
     def _of_request(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:

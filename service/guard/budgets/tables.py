@@ -16,11 +16,12 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final, Generic, TypeVar
 
 from service.errors import OverBudget
-from service.guard.budgets.budget import Allowance, Bound, SpendAtOnce, State
+from service.guard.budgets.budget import Allowance, Bound, State, ahead
 from service.processes.memory import SharedMemory
 
 WAYS: Final = 8
@@ -35,8 +36,8 @@ _COUNT: Final = (1 << _SHIFT) - 1
 
 
 Number = TypeVar("Number", int, float)
-#: What is raised where a budget in some state has not that much left.
-Refused = Callable[[State, float], OverBudget]
+#: What is raised where budgets in such states have not all that much left.
+Refused = Callable[[Sequence[State], float], OverBudget]
 
 
 class Places(Generic[Number]):
@@ -97,7 +98,7 @@ class Tables:
 class Entry:
     """Where one budget is: its set, its place in one's own line, and those in the others', as far as they were found."""
 
-    __slots__ = ("bound", "found", "name", "others", "own", "start", "taken")
+    __slots__ = ("bound", "found", "name", "others", "own", "start", "taken", "tat")
 
     def __init__(self, bound: Bound, name: int, start: int) -> None:
         self.bound = bound
@@ -105,6 +106,8 @@ class Entry:
         self.start = self.own = start
         #: How many names one's own line had taken up when this one was last seen in its place.
         self.taken = -1
+        #: What is about to be written there.
+        self.tat = 0.0
         self.others: object = None
         #: For each of the others: the place, or -1 and below that how many names it had taken up when it was searched.
         self.found: list[int] = []
@@ -144,35 +147,40 @@ class Table:
                     latest = value
         return latest
 
-    def spending(self, entry: Entry, clock: Callable[[], float], refused: Refused) -> SpendAtOnce:
-        """What spends of one rate, as ``tat``, ``ahead``, ``conforms``, ``put_tat`` and ``allowance`` do one after the other: every
-        request comes this way. ``refused`` is told the rate's state and the cost."""
-        own, values, bound = self._rates, self._rates.values, entry.bound
-        every_s, depth_s, most_s = bound.every_s, bound.depth_s, bound.most_s
+    def spending(self, entries: Sequence[Entry], clock: Callable[[], float], refused: Refused) -> Callable[[float], Allowance]:
+        """What spends of rates, of all or of none, as ``tat``, ``ahead``, ``conforms``, ``put_tat`` and ``allowance`` do one after
+        the other: every request comes this way. ``refused`` is told the rates' states and the cost."""
+        own, values = self._rates, self._rates.values
+        rates = [(entry, entry.bound.every_s, entry.bound.depth_s, entry.bound.most_s) for entry in entries]
 
         def spend(cost: float) -> Allowance:
             now = clock()
             if now > self._look_at:
                 self._look(now)
-            ours = entry.taken == own.taken or _refind(own, entry)
-            beyond = values[entry.own] - now if ours else 0.0
-            if self._other_rates:
-                for value in _others(self._other_rates, entry):
-                    if value - now > beyond:
-                        beyond = value - now
-            if beyond < 0.0:
-                beyond = 0.0
-            elif beyond > depth_s:
-                beyond = depth_s
-            spent = beyond + cost * every_s
-            if spent > most_s:
-                raise refused(State(bound, beyond), cost)
-            if ours:
-                values[entry.own] = now + spent
-            else:
-                _take(own, entry, now + spent)
-            left = int((depth_s - spent) / every_s + 1e-6)
-            return Allowance(bound, left if left > 0 else 0, spent)
+            others, least = self._other_rates, inf
+            for entry, every_s, depth_s, most_s in rates:
+                beyond = values[entry.own] - now if entry.taken == own.taken or _refind(own, entry) else 0.0
+                if others:
+                    for value in _others(others, entry):
+                        if value - now > beyond:
+                            beyond = value - now
+                if beyond < 0.0:
+                    beyond = 0.0
+                elif beyond > depth_s:
+                    beyond = depth_s
+                beyond += cost * every_s
+                if beyond > most_s:
+                    raise refused([State(entry.bound, ahead(entry.bound, self.tat(entry, now), now)) for entry in entries], cost)
+                entry.tat = now + beyond
+                left = (depth_s - beyond) / every_s
+                if left < least:
+                    least, tightest, reset_s = left, entry.bound, beyond
+            for entry in entries:
+                if entry.taken == own.taken:
+                    values[entry.own] = entry.tat
+                else:
+                    self.put_tat(entry, entry.tat)
+            return Allowance(tightest, int(least + 1e-6) if least > 0.0 else 0, reset_s)
 
         return spend
 
@@ -197,7 +205,7 @@ class Table:
 
     def add(self, entry: Entry, day: int, units: int) -> None:
         """Adds to a quota's count."""
-        own, value = self._counts, day << _SHIFT | min(self._own_count(entry, day) + units, _COUNT)
+        own, value = self._counts, day << _SHIFT | max(0, min(self._own_count(entry, day) + units, _COUNT))
         if own.names[entry.own] == entry.name or _refind(own, entry):
             own.values[entry.own] = value
         else:
