@@ -29,6 +29,7 @@ from service.processes.listening import reachable
 from service.processes.place import Place
 from service.processes.privileges import give_up_privileges
 from service.processes.restarts import REFUSED
+from service.processes.slack import keep_giving_back, malloc_trim
 from service.processes.specification import Answer, Specification, Word, receive
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGTERM, self._terminate)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         self._channel.listen(self._heard)
-        for work in (self._beat(), self._tell_when_loaded()):
+        for work in (self._beat(), self._tell_when_loaded(), keep_giving_back(malloc_trim())):
             self._tasks.append(self._loop.create_task(work))
         try:
             await self._server.run()

@@ -1,0 +1,60 @@
+"""What a burst took is given back once there is little to do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from models.footprint import resident_bytes
+from service.processes import slack
+from service.processes.slack import GROWN, Growth, keep_giving_back, malloc_trim
+
+SMALL = 100 << 20
+
+
+def test_a_worker_that_has_grown_gives_back_when_it_has_little_to_do() -> None:
+    growth = Growth(0.0)
+    assert not growth.due(SMALL, 1.0, 10.0)
+    assert not growth.due(SMALL + GROWN, 11.0, 20.0)  # it is at work
+    assert growth.due(SMALL + GROWN, 11.5, 30.0)
+
+
+def test_what_could_not_be_given_back_is_not_tried_for_again() -> None:
+    growth = Growth(0.0)
+    growth.due(SMALL, 0.0, 10.0)
+    growth.gave_back(SMALL + GROWN)
+    assert not growth.due(SMALL + 2 * GROWN - 1, 0.0, 20.0)
+    assert growth.due(SMALL + 2 * GROWN, 0.0, 30.0)
+
+
+def test_who_has_become_smaller_by_himself_is_measured_by_that() -> None:
+    growth = Growth(0.0)
+    growth.due(SMALL, 0.0, 10.0)
+    growth.due(SMALL - GROWN, 0.0, 20.0)
+    assert growth.due(SMALL, 0.0, 30.0)
+
+
+async def test_what_was_freed_between_other_things_goes_back_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    trim = malloc_trim()
+    if trim is None:
+        pytest.skip("the C library has no malloc_trim")
+    monkeypatch.setattr(slack, "LOOK_S", 0.01)
+    monkeypatch.setattr(slack, "LITTLE", 1000.0)
+    giving = asyncio.create_task(keep_giving_back(trim))
+    await asyncio.sleep(0.05)
+    chance = random.Random(1)
+    held = [bytearray(chance.randint(600, 4000)) for _ in range(30_000)]
+    full = resident_bytes()
+    del held[1::2], held[1::2], held[1::2], held[1::2]
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if resident_bytes() < full - (30 << 20):
+            break
+    giving.cancel()
+    assert resident_bytes() < full - (30 << 20)
+
+
+async def test_another_allocator_is_left_alone() -> None:
+    await asyncio.wait_for(keep_giving_back(None), 1.0)
