@@ -23,7 +23,7 @@ from models.nearest import nearest
 from models.repository import valid_name
 from service.bind import Bind
 from service.errors import ConfigError
-from service.sections import SECTIONS, Admin, Auth, Cache, Cors, Drain, Limits, Log, Metrics, Section, Store, Tracing, bound
+from service.sections import SECTIONS, Admin, Auth, Cache, Cors, Drain, Jobs, Limits, Log, Metrics, Section, Store, Tracing, bound
 from service.toml_file import read_toml
 
 PREFIX = "TUREEN_"
@@ -68,6 +68,7 @@ class Config(Section):
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()
     store: Store = Store()
+    jobs: Jobs = Jobs()
     drain: Drain = Drain()
     admin: Admin = Admin()
 

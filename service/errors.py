@@ -5,7 +5,9 @@ ServiceError
 ├── Unauthorized        401 no valid credential, and never a word of why
 ├── Forbidden           403 not for this scope or model
 ├── UnknownPath         404
+├── UnknownJob          404
 ├── MethodNotAllowed    405
+├── IdempotencyClash    409 the key was given with another request
 ├── RequestTimeout      408 the head or the body did not come in time
 ├── BodyTooLarge        413
 ├── TooManyRows         413 of one request
@@ -20,6 +22,7 @@ ServiceError
 ├── StoreError
 │   ├── StoreUnavailable 503 the control store cannot be read or written
 │   └── NotFollowed      503 not every worker has brought about what is wanted
+├── JobsFull            503 as many jobs are kept as may be, or as many bytes of them
 ├── TooManyConnections  503 as many connections are open as may be
 └── ConfigError         tureen.toml, environment or command line; never reaches HTTP
 """
@@ -75,6 +78,22 @@ class OverBudget(ServiceError):
 
 class UnknownPath(ServiceError):
     """There is nothing at that path."""
+
+
+class UnknownJob(ServiceError):
+    """There is no such job, or it is not the caller's."""
+
+
+class IdempotencyClash(ServiceError):
+    """The key was given with another request, or with one that has not arrived yet."""
+
+
+class JobsFull(ServiceError):
+    """As many jobs are kept as may be, or as many bytes of them; ``retry_after_s`` says when the oldest that is over goes."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class MethodNotAllowed(ServiceError):

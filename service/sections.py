@@ -177,6 +177,16 @@ class Store(Section):
     state_dir: Path | None = Field(default=None, strict=False, description="a path")
 
 
+class Jobs(Section):
+    """`[jobs]`: how many asynchronous jobs are kept, how large together, how long, and whom their callbacks may reach."""
+
+    max_jobs: int = Field(default=100, ge=1, description="a number of jobs, at least 1")
+    max_bytes: int = Field(default=1024**3, ge=1, description="a number of bytes, at least 1")
+    max_age_s: float = Field(default=86_400.0, gt=0, description="a number of seconds, above 0")
+    chunk_rows: int = Field(default=256, ge=1, le=10_000, description="a number of rows, 1 to 10000")
+    callback_hosts: tuple[str, ...] = Field(default=(), strict=False, description="a list of hosts that callbacks may reach")
+
+
 class Drain(Section):
     """`[drain]`: how the server stops. Seconds from SIGTERM to refusing connections, and from then to giving up on requests."""
 
@@ -193,6 +203,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "metrics": Metrics,
     "tracing": Tracing,
     "store": Store,
+    "jobs": Jobs,
     "drain": Drain,
     "admin": Admin,
 }
