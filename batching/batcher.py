@@ -60,10 +60,8 @@ class Batcher:
         pure: bool = True,
         steady: bool = False,
     ) -> None:
-        self.policy = policy
         self.name = name
-        self._timeout_s, self._ageing_s = policy.timeout_s, policy.ageing_s
-        self._room = min(policy.max_rows, policy.queue_rows)
+        self._adopt(policy)
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure, self._steady = call, pool, stacked, pure, steady
         self._loop = loop = asyncio.get_running_loop()
@@ -124,6 +122,15 @@ class Batcher:
             return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)
         return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
 
+    def reconfigure(self, policy: Policy) -> None:
+        """Works by another policy from now on: what waits is looked at anew, and calls in flight end as they began.
+
+        Nobody who was taken is given up, though more rows wait than may now; entries keep their deadlines, and the parts that they
+        were cut into. On the batcher's event loop. A policy of wrong settings cannot be made: Policy raises ValueError.
+        """
+        self._adopt(policy)
+        self._guarded(self._advance)
+
     async def close(self) -> None:
         """Takes nothing more, finishes what it holds, and returns when the last call has ended."""
         if self._closing is None:
@@ -137,6 +144,11 @@ class Batcher:
         waited = sum([not entry.future.done() for entry in held])
         settle.fail(held, self._clock(), why, self.statistics)
         return waited
+
+    def _adopt(self, policy: Policy) -> None:
+        self.policy = policy
+        self._timeout_s, self._ageing_s = policy.timeout_s, policy.ageing_s
+        self._room = min(policy.max_rows, policy.queue_rows)
 
     # -- the door --------------------------------------------------------------------------------------------------------
 
@@ -213,13 +225,13 @@ class Batcher:
             if isinstance(decision, Wait):
                 wake = min(wake, decision.until)
                 continue
-            while window.entries and (idle := slots - len(self._running)):
+            while window.entries and (idle := slots - len(self._running)) > 0:
                 room = share(window.rows, self.policy.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
                 entries = self._queue.take(bucket, room, self._alive)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
                     self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
-            if len(self._running) == slots:
+            if len(self._running) >= slots:
                 wake = math.inf  # the end of a call is what is waited for
                 break
         self._wake.set(wake)

@@ -15,7 +15,10 @@ LONGEST_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rows in one call; how long the oldest entry may wait for company; calls in flight; rows that may queue."""
+    """Rows in one call; how long the oldest entry may wait for company; calls in flight; rows that may queue.
+
+    ``target_p99_ms``: what 99 of 100 accepted entries are to be answered within, by fewer rows and less wait than that (``target``).
+    """
 
     max_rows: int = 64
     window_ms: float = 2.0
@@ -23,6 +26,7 @@ class Policy:
     instances: int = 1
     queue_rows: int = 1024
     timeout_ms: float = 1000.0
+    target_p99_ms: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_rows", "instances", "queue_rows"):
@@ -34,6 +38,9 @@ class Policy:
             raise ValueError(f"timeout_ms is {self.timeout_ms}; expected more than 0 milliseconds")
         if self.close not in ("early", "full"):
             raise ValueError(f"close is {self.close!r}; expected 'early' or 'full'")
+        if self.target_p99_ms is not None and not 0 < self.target_p99_ms < self.timeout_ms:
+            below = f"less than timeout_ms, which is {self.timeout_ms:g}"
+            raise ValueError(f"target_p99_ms is {self.target_p99_ms}; expected more than 0 milliseconds and {below}")
 
     @property
     def window_s(self) -> float:
@@ -44,6 +51,11 @@ class Policy:
     def timeout_s(self) -> float:
         """The default time that an entry has, in seconds."""
         return self.timeout_ms / 1000
+
+    @property
+    def target_s(self) -> float | None:
+        """The target in seconds; None where there is none."""
+        return None if self.target_p99_ms is None else self.target_p99_ms / 1000
 
     @property
     def ageing_s(self) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from models.errors import LoadError
@@ -42,6 +42,15 @@ class Batching(_Section):
     instances: int = Field(default=1, ge=1, le=1024)
     queue_rows: int = Field(default=1024, ge=1, le=2**31)
     timeout_ms: float = Field(default=1000.0, gt=0, le=86_400_000, allow_inf_nan=False)
+    target_p99_ms: float | None = Field(default=None, gt=0, le=86_400_000, allow_inf_nan=False)
+
+    @field_validator("target_p99_ms")
+    @classmethod
+    def _within_the_timeout(cls, target_ms: float | None, info: ValidationInfo) -> float | None:
+        timeout_ms = info.data.get("timeout_ms")  # missing where it is wrong itself
+        if target_ms is not None and timeout_ms is not None and target_ms >= timeout_ms:
+            raise ValueError(f"a number of less than timeout_ms, which is {timeout_ms:g}")
+        return target_ms
 
 
 class Versions(_Section):

@@ -15,8 +15,9 @@ def test_the_defaults_are_those_of_the_interface() -> None:
 
 
 def test_milliseconds_become_seconds() -> None:
-    policy = Policy(window_ms=5, timeout_ms=250)
-    assert (policy.window_s, policy.timeout_s) == (0.005, 0.25)
+    policy = Policy(window_ms=5, timeout_ms=250, target_p99_ms=20)
+    assert (policy.window_s, policy.timeout_s, policy.target_s) == (0.005, 0.25, 0.02)
+    assert Policy().target_s is None
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,9 @@ def test_milliseconds_become_seconds() -> None:
         ({"window_ms": math.nan}, "window_ms is nan; expected 0 or more"),
         ({"timeout_ms": 0}, "timeout_ms is 0; expected more than 0"),
         ({"timeout_ms": math.nan}, "timeout_ms is nan; expected more than 0"),
+        ({"target_p99_ms": 0}, "target_p99_ms is 0; expected more than 0"),
+        ({"target_p99_ms": math.nan}, "target_p99_ms is nan; expected more than 0"),
+        ({"target_p99_ms": 250, "timeout_ms": 250}, "target_p99_ms is 250; .* less than timeout_ms, which is 250"),
         ({"close": "late"}, "close is 'late'; expected 'early' or 'full'"),
     ],
 )
