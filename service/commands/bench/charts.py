@@ -12,8 +12,8 @@ from service.commands.bench.text import coarse
 
 WIDTH, HEIGHT = 760, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 34, 44
-_INK, _GRID, _MUTED = "#222222", "#e4e4e4", "#666666"
-_BLUE, _ORANGE, _RED, _TEAL = "#2563a8", "#d97706", "#c0392b", "#2a8c82"
+INK, GRID, MUTED = "#222222", "#e4e4e4", "#666666"
+BLUE, ORANGE, RED, TEAL = "#2563a8", "#d97706", "#c0392b", "#2a8c82"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,15 @@ class Panel:
 
     def frame(self, x_ticks: Sequence[tuple[float, str]]) -> list[Shape]:
         """Title, grid and what the axes say."""
-        made: list[Shape] = [Text((_LEFT, 18), self.title, colour=_INK, bold=True)]
+        made: list[Shape] = [Text((_LEFT, 18), self.title, colour=INK, bold=True)]
         for value in ticks(self.most_y):
             (left, y), (right, _) = self.point(0, value), self.point(self.most_x, value)
-            made += [Path([(left, y), (right, y)], _GRID, 1.0), Text((left - 8, y + 4), f"{value:,g}", "end", _MUTED)]
+            made += [Path([(left, y), (right, y)], GRID, 1.0), Text((left - 8, y + 4), f"{value:,g}", "end", MUTED)]
         for value, said in x_ticks:
             x, y = self.point(value, 0)
-            made += [Path([(x, y), (x, y + 4)], _MUTED, 1.0), Text((x, y + 17), said, "middle", _MUTED)]
+            made += [Path([(x, y), (x, y + 4)], MUTED, 1.0), Text((x, y + 17), said, "middle", MUTED)]
         (left, y), (right, _) = self.point(0, 0), self.point(self.most_x, 0)
-        made += [Path([(left, y), (right, y)], _MUTED, 1.0), Text(((left + right) / 2, HEIGHT - 8), self.below, "middle", _MUTED)]
+        made += [Path([(left, y), (right, y)], MUTED, 1.0), Text(((left + right) / 2, HEIGHT - 8), self.below, "middle", MUTED)]
         return made
 
     def legend(self, *entries: tuple[str, str]) -> list[Shape]:
@@ -48,7 +48,7 @@ class Panel:
         made: list[Shape] = []
         right = float(WIDTH - _RIGHT)
         for name, colour in reversed(entries):
-            made += [Text((right, 18), name, "end", _INK), Box((right - 7 * len(name) - 16, 10), 10, 8, colour)]
+            made += [Text((right, 18), name, "end", INK), Box((right - 7 * len(name) - 16, 10), 10, 8, colour)]
             right -= 7 * len(name) + 32
         return made
 
@@ -71,7 +71,7 @@ def charts(result: Result) -> list[Drawing]:
 
 def stacked(drawings: Sequence[Drawing], heading: Sequence[str]) -> Drawing:
     """One drawing below the other, under lines of text."""
-    shapes: list[Shape] = [Text((_LEFT, 24 + 18 * n), line, colour=_INK, bold=n == 0) for n, line in enumerate(heading)]
+    shapes: list[Shape] = [Text((_LEFT, 24 + 18 * n), line, colour=INK, bold=n == 0) for n, line in enumerate(heading)]
     top = 24 + 18 * len(heading)
     for drawing in drawings:
         shapes += [_lower(shape, top) for shape in drawing.shapes]
@@ -86,7 +86,7 @@ def _percentiles(result: Result) -> list[Shape]:
     named = [(0.0, "0"), (-math.log10(0.5), "50"), *((float(n), f"{100 * (1 - 10.0**-n):.10g}") for n in range(1, 9))]
     panel = Panel("Latency by percentile (ms)", "percentile of requests", curve[-1][0], max(y for _, y in curve) * 1.08)
     shapes = panel.frame([(x, said) for x, said in named if x <= panel.most_x])
-    return [*shapes, Path([panel.point(x, y) for x, y in curve], _BLUE, 2.0)]
+    return [*shapes, Path([panel.point(x, y) for x, y in curve], BLUE, 2.0)]
 
 
 def _rate(result: Result) -> list[Shape]:
@@ -98,10 +98,10 @@ def _rate(result: Result) -> list[Shape]:
         return []
     panel = Panel("Requests a second", "seconds", max(result.seconds, width), most * 1.12)
     shapes = panel.frame(_seconds(panel.most_x))
-    shapes += panel.legend(("succeeded", _BLUE), *([("failed", _RED)] if any(rate for _, rate in failed) else []))
-    shapes.append(Path(_steps(panel, ok, width), _BLUE, 2.0))
+    shapes += panel.legend(("succeeded", BLUE), *([("failed", RED)] if any(rate for _, rate in failed) else []))
+    shapes.append(Path(_steps(panel, ok, width), BLUE, 2.0))
     if any(rate for _, rate in failed):
-        shapes.append(Path(_steps(panel, failed, width), _RED, 2.0))
+        shapes.append(Path(_steps(panel, failed, width), RED, 2.0))
     return shapes
 
 
@@ -117,8 +117,8 @@ def _latency(result: Result) -> list[Shape]:
     def line(which: int) -> list[Point]:
         return [panel.point(min(start + middle, panel.most_x), 1e3 * quantiles[which]) for start, quantiles in found]
 
-    shapes = panel.frame(_seconds(panel.most_x)) + panel.legend(("p50", _BLUE), ("p99", _ORANGE))
-    return [*shapes, Path(line(1), _ORANGE, 2.0), Path(line(0), _BLUE, 2.0)]
+    shapes = panel.frame(_seconds(panel.most_x)) + panel.legend(("p50", BLUE), ("p99", ORANGE))
+    return [*shapes, Path(line(1), ORANGE, 2.0), Path(line(0), BLUE, 2.0)]
 
 
 def _batches(result: Result) -> list[Shape]:
@@ -133,7 +133,7 @@ def _batches(result: Result) -> list[Shape]:
         left, top = panel.point(n + 0.15, calls)
         right, bottom = panel.point(n + 0.85, 0)
         name = f"{low} rows" if low == high else f"{low} to {high} rows"
-        shapes.append(Box((left, top), right - left, bottom - top, _TEAL, f"{name}: {calls:,} calls"))
+        shapes.append(Box((left, top), right - left, bottom - top, TEAL, f"{name}: {calls:,} calls"))
     return shapes
 
 

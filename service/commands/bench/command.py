@@ -131,11 +131,7 @@ def _measured(asked: Asked, target: Target, data: Path | None, rows: int, distin
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     with client:
-        config = target.config(client)
-        try:
-            bodies = _bodies(config, target, data, rows, distinct, asked.seed)
-        except OSError as error:
-            raise payload.Unusable(f"the file of --data cannot be read: {error.strerror}") from error
+        bodies = payload.bodies(target.config(client), target.protocol, data, rows, distinct, asked.seed)
         reply = target.tried(client, bodies[0])
         if 400 <= reply.status < 500:  # it will never be answered otherwise
             mend = "mend the file of --data" if data is not None else "what was made up does not suit it; give requests with --data"
@@ -144,13 +140,6 @@ def _measured(asked: Asked, target: Target, data: Path | None, rows: int, distin
             return run(asked, target, client, target.prepared(bodies), timeout_s)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-
-
-def _bodies(config: object, target: Target, data: Path | None, rows: int, distinct: int, seed: int) -> list[payload.Body]:
-    if data is not None:
-        return payload.read(data, target.protocol)
-    specs, batched = payload.inputs(config if isinstance(config, dict) else {})
-    return payload.made(specs, batched, target.protocol, rows, distinct, seed)
 
 
 def _write(result: Result, html: Path | None, picture: Path | None) -> None:

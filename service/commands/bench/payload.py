@@ -46,6 +46,17 @@ class Input:
     dims: tuple[int, ...]
 
 
+def bodies(config: Mapping[str, Any], protocol: Protocol, data: Path | None, rows: int, distinct: int, seed: int) -> list[Body]:
+    """The requests of a run: those of the file ``data``, else made up from the model's `/config`. Raises Unusable."""
+    if data is None:
+        specs, batched = inputs(config)
+        return made(specs, batched, protocol, rows, distinct, seed)
+    try:
+        return read(data, protocol)
+    except OSError as error:
+        raise Unusable(f"the file of --data cannot be read: {error.strerror}") from error
+
+
 def inputs(config: Mapping[str, Any]) -> tuple[list[Input], bool]:
     """The inputs that every request needs, by the model's `/config`, and whether its rows are batched. Raises Unusable."""
     try:

@@ -21,7 +21,7 @@ from service.progress import Bar
 def run(asked: Asked, target: Target, client: Client, requests: Sequence[Prepared], timeout_s: float) -> Result | None:
     """What came of it; None where it was interrupted before anything was measured. Raises ValueError for too many requests."""
     paces = [_pace(asked, seconds, seed) for seconds, seed in ((asked.warmup_s, asked.seed + 1), (asked.seconds, asked.seed))]
-    with asyncio.Runner(loop_factory=_loop) as runner:
+    with asyncio.Runner(loop_factory=fast_loop) as runner:
 
         async def open_drive() -> Drive:
             return Drive(target.address, requests, asked.connections, timeout_s)
@@ -80,7 +80,8 @@ def _watching(step: str, seconds: float, record: Record) -> Iterator[Callable[[f
         yield show
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """uvloop, where there is one."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop

@@ -59,7 +59,7 @@ def durations(result: Result) -> list[Sequence[str]]:
     if result.asked.rate is not None:
         kinds.insert(1, ("sent late", record.late))
     rows = [(name, distribution(kind)) for name, kind in kinds if kind.count]
-    return [("ms", *rows[0][1]), *((name, *map(_number, found.values())) for name, found in rows)] if rows else []
+    return [("ms", *rows[0][1]), *((name, *map(number, found.values())) for name, found in rows)] if rows else []
 
 
 def bars(values: Sequence[float], width: int = _BAR) -> list[str]:
@@ -90,7 +90,7 @@ def _latencies(result: Result) -> Iterator[str]:
     bins = result.record.latency.bins(_BINS)
     yield "  latency, requests"
     for (low, _, count), bar in zip(bins, bars([count for _, _, count in bins]), strict=True):
-        yield f"  {_number(1e3 * low):>9} ms  {count:>9,}  {bar}".rstrip()
+        yield f"  {number(1e3 * low):>9} ms  {count:>9,}  {bar}".rstrip()
 
 
 def _over_time(result: Result) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _over_time(result: Result) -> Iterator[str]:
     failed = [failed for _, _, failed, _ in slots]
     yield f"  over time, {width:.2g} s a column"
     yield f"  requests/s  {spark(rates)}  {min(rates):,.0f} to {max(rates):,.0f}"
-    yield f"  p99         {spark(slow)}  {_number(min(filter(None, slow), default=None))} to {_number(max(slow))} ms"
+    yield f"  p99         {spark(slow)}  {number(min(filter(None, slow), default=None))} to {number(max(slow))} ms"
     if any(failed):
         yield f"  failed      {spark(failed)}  at most {max(failed) / width:,.0f}/s"
 
@@ -135,7 +135,7 @@ def _bar(length: float) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Milliseconds, in three digits or more."""
     if value is None:
         return "-"
