@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.guard.principal import Principal
+
 
 class State(StrEnum):
-    """What becomes of a job: queued -> running -> one of the others. ``RECEIVING`` while its body still arrives, shown to nobody."""
+    """What becomes of a job: queued, running, then one of the others. ``RECEIVING``: its body still arrives, shown to nobody."""
 
     RECEIVING = "receiving"
     QUEUED = "queued"
@@ -40,3 +42,20 @@ class Job:
     finished: float | None = None
     error: str | None = None
     callback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that one worker has for a while. ``lease`` is the proof of it."""
+
+    job: Job
+    lease: str
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """A finished job whose callback is due; ``tries``: how often it was tried before."""
+
+    job: Job
+    tries: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ Mode = Literal["ro", "rw", "rwc"]
 
 #: How long a writer waits for another (seconds). Writes take a millisecond, so one that takes longer hangs.
 BUSY_S: Final = 2.0
+
+CONTROL: Final = "the control store"
 
 _DAMAGED: Final = "its file is damaged; stop the server, put a copy in its place or move it away, and start the server again"
 _TROUBLE: Final = {
@@ -46,6 +50,24 @@ def connect(path: Path, mode: Mode) -> sqlite3.Connection:
     return connection
 
 
+def make_private(path: Path) -> None:
+    """Makes the file, for its owner alone, if it is not there; SQLite gives the files beside it the same mode and owner."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        with contextlib.suppress(PermissionError):  # another user's; who may read it is that one's affair
+            if path.stat().st_mode & 0o077:  # of a release that left that to the umask
+                path.chmod(0o600)
+        return
+    try:
+        directory = path.parent.stat()
+        if os.geteuid() == 0 and directory.st_uid != 0:
+            # A command that root gives beside a server of another user must not lock the server out.
+            os.fchown(descriptor, directory.st_uid, directory.st_gid)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
     """A connection for the length of a ``with``. Raises StoreUnavailable in place of sqlite3.Error."""
@@ -54,18 +76,18 @@ def opened(path: Path, mode: Mode) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(store: str = CONTROL) -> Iterator[None]:
     """Within, StoreUnavailable is raised in place of sqlite3.Error."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreUnavailable(trouble(error)) from error
+        raise StoreUnavailable(trouble(error, store)) from error
 
 
-def trouble(error: sqlite3.Error) -> str:
-    """What is wrong, in a sentence that is safe to show a caller."""
+def trouble(error: sqlite3.Error, store: str = CONTROL) -> str:
+    """What is wrong with a store, in a sentence that is safe to show a caller."""
     reason = _TROUBLE.get(code(error), "it failed; the server's log has the reason")
-    return f"the control store cannot be used: {reason}"
+    return f"{store} cannot be used: {reason}"
 
 
 def code(error: sqlite3.Error) -> int:
