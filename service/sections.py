@@ -14,6 +14,7 @@ from service.bind import Bind
 
 _COLLECTOR = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 _REDIS = re.compile(r"(?:rediss?://[^\s@/?#]+(?:/\d+)?|unix:///[^\s@?#]+)")
+_HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?:[1-9]\d{0,4}))?")
 _ORIGIN = re.compile(r"(https?)://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 
 
@@ -37,6 +38,14 @@ def _network(value: str) -> str:
 def _redis(value: str) -> str:
     if not _REDIS.fullmatch(value):
         raise ValueError("give an address without a password, as in redis://127.0.0.1:6379/0; the password has a file of its own")
+    return value
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError(
+            "each host is exact and lower-case, with its port where that is not the scheme's own, as in shop.example:8443"
+        )
     return value
 
 
@@ -180,11 +189,20 @@ class Store(Section):
 class Jobs(Section):
     """`[jobs]`: how many asynchronous jobs are kept, how large together, how long, and whom their callbacks may reach."""
 
+    enabled: bool = Field(default=True, description="true or false")
     max_jobs: int = Field(default=100, ge=1, description="a number of jobs, at least 1")
-    max_bytes: int = Field(default=1024**3, ge=1, description="a number of bytes, at least 1")
+    max_rows: int = Field(default=10_000_000, ge=1, description="a number of rows, at least 1")
+    row_bytes: int = Field(default=4 * 1024**2, ge=1024, le=64 * 1024**2, description="a number of bytes, 1024 to 67108864")
+    body_bytes: int = Field(default=1024**3, ge=1, description="a number of bytes, at least 1")
+    max_bytes: int = Field(default=4 * 1024**3, ge=1, description="a number of bytes, at least 1")
     max_age_s: float = Field(default=86_400.0, gt=0, description="a number of seconds, above 0")
     chunk_rows: int = Field(default=256, ge=1, le=10_000, description="a number of rows, 1 to 10000")
-    callback_hosts: tuple[str, ...] = Field(default=(), strict=False, description="a list of hosts that callbacks may reach")
+    callback_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
+        default=(), strict=False, description="a list of hosts that callbacks may reach, as in shop.example:8443"
+    )
+    callback_timeout_ms: float = Field(
+        default=10_000.0, gt=0, le=600_000, description="a number of milliseconds, above 0 and up to 600000"
+    )
 
 
 class Drain(Section):

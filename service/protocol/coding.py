@@ -88,7 +88,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 def _undeflate(body: bytes, limit: int) -> bytes:
     view = memoryview(body)
     parts: list[bytes] = []
-    read, _ = _inflate_one(view, _ZLIB if _has_zlib_header(body) else _RAW, limit, parts)
+    read, _ = _inflate_one(view, _ZLIB if is_zlib(body) else _RAW, limit, parts)
     if read != len(view):
         raise BadRequest(f"The deflate body ends {len(view) - read} bytes before the request's body does.")
     return _joined(parts)
@@ -97,7 +97,8 @@ def _undeflate(body: bytes, limit: int) -> bytes:
 _DECODERS: dict[str, Callable[[bytes, int], bytes]] = {"gzip": _gunzip, "x-gzip": _gunzip, "deflate": _undeflate}
 
 
-def _has_zlib_header(body: bytes) -> bool:
+def is_zlib(body: bytes) -> bool:
+    """Whether a deflate body begins as zlib's wrapper does."""
     # RFC 1950, 2.2: method 8, a window of at most 32 KiB, and the two bytes a multiple of 31. A bare deflate stream that
     # begins so would be a stored block with bits set in its padding, which no encoder writes.
     return len(body) >= 2 and body[0] & 0x0F == 8 and body[0] >> 4 <= 7 and (body[0] << 8 | body[1]) % 31 == 0
