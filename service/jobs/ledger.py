@@ -34,6 +34,8 @@ LEASE_S: Final = 10.0
 RECEIVE_S: Final = 120.0
 #: Chunks that one transaction removes, so that it holds the others up for some milliseconds.
 _SWEPT: Final = 64
+#: Pages that are then given back to the disk.
+_VACUUMED: Final = 1024
 
 _ID: Final = 16
 _PRINCIPAL: Final = msgspec.msgpack.Decoder(Principal)
@@ -300,7 +302,7 @@ class Ledger:
             else:
                 connection.execute("UPDATE jobs SET leaving = NULL WHERE number = ?", (number,))
         with self._reading() as connection:
-            connection.execute("PRAGMA incremental_vacuum(1024)").fetchall()
+            connection.executescript(f"PRAGMA incremental_vacuum({_VACUUMED})")  # ``execute`` would stop after the first page
         return True
 
     def close(self) -> None:
