@@ -8,6 +8,7 @@ from batching.errors import (
     Closed,
     DeadlineExceeded,
     Defect,
+    PastTarget,
     QueueFull,
     Refused,
     RowsMismatch,
@@ -16,6 +17,7 @@ from batching.errors import (
 from batching.policy import Policy
 from batching.priority import Priority
 from batching.statistics import Statistics
+from batching.target import Tuned
 
 __all__ = [
     "Answer",
@@ -26,6 +28,7 @@ __all__ = [
     "Closed",
     "DeadlineExceeded",
     "Defect",
+    "PastTarget",
     "Policy",
     "Priority",
     "QueueFull",
@@ -33,5 +36,6 @@ __all__ = [
     "RowsMismatch",
     "Statistics",
     "TooManyRows",
+    "Tuned",
     "batched",
 ]

@@ -19,22 +19,21 @@ from batching import settle
 from batching.admission import refusal
 from batching.alarm import Alarm
 from batching.collate import compute
+from batching.company import Company
 from batching.cut import submit_in_parts
 from batching.entry import Answer, Arrays, Batch, Call, Entry
-from batching.errors import Closed, Defect
+from batching.errors import Closed, Defect, PastTarget
+from batching.outage import Outage
 from batching.pace import Pace
 from batching.policy import Policy
 from batching.priority import NORMAL, Priority, place_of
 from batching.queue import Queue, Window
 from batching.statistics import Statistics
+from batching.target import Target, Tuned
 from batching.window import Close, View, Wait, decide, share
 
 log = logging.getLogger("tureen.batching")
 
-#: After a defect the batcher refuses for this long, doubled with each further defect in a row (seconds).
-RESTART_S, RESTART_MAX_S = 1.0, 30.0
-#: Turns of the loop that may bring nobody before a batch much smaller than the last one closes.
-PATIENCE = 8
 #: A hop to a thread and back costs the loop about as much as such a call does (seconds).
 BRIEF_S = 100e-6
 #: Going through a full queue for callers who have left costs as much as many refusals: not more often than this (seconds).
@@ -61,29 +60,29 @@ class Batcher:
         steady: bool = False,
     ) -> None:
         self.name = name
-        self._adopt(policy)
         self.statistics = Statistics()
         self._call, self._pool, self._stacked, self._pure, self._steady = call, pool, stacked, pure, steady
         self._loop = loop = asyncio.get_running_loop()
         # uvloop's own clock stands still within a turn and has steps of 1 ms, too coarse to measure calls with.
         self._clock = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+        self._target: Target | None = None
+        self._adopt(policy)
         self._queue = Queue()
         self._running: set[Batch] = set()
         self._pace = Pace()
         self._arrivals = self._seen = 0
         self._turn_due = False
-        self._company = self._patience = 0
+        self._company = Company()
         self._wake = Alarm(loop, self._clock, partial(self._guarded, self._advance))
         self._expiry = Alarm(loop, self._clock, partial(self._guarded, self._expire_due))
         self._moment = self._pruned = -math.inf
         self._closing: asyncio.Future[None] | None = None
-        self._down_until = -math.inf
-        self._defects_in_a_row = 0
+        self._outage = Outage()
 
     @property
     def healthy(self) -> bool:
         """False after a defect, until the batcher has started again."""
-        return self._clock() >= self._down_until
+        return self._clock() >= self._outage.until
 
     @property
     def queued_rows(self) -> int:
@@ -94,6 +93,11 @@ class Batcher:
     def calls_in_flight(self) -> int:
         """Slots in use."""
         return len(self._running)
+
+    @property
+    def tuned(self) -> Tuned | None:
+        """What its target makes it do now; None where it has none."""
+        return None if self._target is None else self._target.tuned(self._clock())
 
     def submit(
         self,
@@ -115,11 +119,11 @@ class Batcher:
         left = self._timeout_s if timeout_s is None else timeout_s
         place = now if priority is NORMAL else place_of(priority, now, self._ageing_s)
         room = self._queue.rows < self._room and rows == 1 and left > self._pace.slowest_s
-        if not room or not left > 0 or self._closing is not None or now < self._down_until:
+        if not room or not left > 0 or self._closing is not None or now < self._outage.until:
             self._admit(rows, now, left, place)  # one row more for the next call has nothing to be refused for
-        if rows > self.policy.max_rows and self._stacked:
+        if rows > self._rules.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left, place=place)
-            return submit_in_parts(enqueue, inputs, rows, self.policy.max_rows)
+            return submit_in_parts(enqueue, inputs, rows, self._rules.max_rows)
         return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
 
     def reconfigure(self, policy: Policy) -> None:
@@ -148,12 +152,14 @@ class Batcher:
     def _adopt(self, policy: Policy) -> None:
         self.policy = policy
         self._timeout_s, self._ageing_s = policy.timeout_s, policy.ageing_s
-        self._room = min(policy.max_rows, policy.queue_rows)
+        target = self._target = None if policy.target_p99_ms is None else self._target or Target(policy, self._stacked)
+        self._rules = policy if target is None else target.adopt(policy, self._clock())
+        self._room = min(policy.max_rows, policy.queue_rows) if target is None else 0  # then the door looks at everybody
 
     # -- the door --------------------------------------------------------------------------------------------------------
 
     def _admit(self, rows: int, now: float, left: float, place: float) -> None:
-        refused = self._refusal(rows, now, left)
+        refused = self._refusal(rows, now, left, place, self._queue.rows)
         if refused is None:
             return
         stale = self._queue.rows > 0 and now >= self._pruned + PRUNE_S
@@ -162,17 +168,21 @@ class Batcher:
             self._queue.prune(self._alive)  # those whose callers have left make room
         ahead = self._queue.ahead(place)
         if stale or ahead < self._queue.rows:
-            refused = self._refusal(rows, now, left, ahead)
+            refused = self._refusal(rows, now, left, place, ahead)
         if refused is not None:
             self.statistics.refused += 1
+            self.statistics.refused_for_target += isinstance(refused, PastTarget)
             raise refused
 
-    def _refusal(self, rows: int, now: float, left: float, ahead: int | None = None) -> Exception | None:
+    def _refusal(self, rows: int, now: float, left: float, place: float, ahead: int) -> Exception | None:
         if self._closing is not None:
             return Closed(f"{self.name} is being closed and takes no more requests")
-        if now < self._down_until:
-            return Closed(f"{self.name} failed and starts again", self._down_until - now)
-        return refusal(rows, left, self._queue.rows, self._pace, self.policy, ahead)
+        if now < self._outage.until:
+            return Closed(f"{self.name} failed and starts again", self._outage.until - now)
+        refused = refusal(rows, left, self._queue.rows, self._pace, self._rules, ahead)
+        if refused is not None or self._target is None or place > now:
+            return refused
+        return self._target.refusal(rows, ahead, len(self._queue.windows), self._running, now)
 
     def _enqueue(
         self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, now: float, deadline: float, place: float
@@ -193,15 +203,7 @@ class Batcher:
         """Runs once in each turn of the loop that brought entries, after all of them have joined their windows."""
         brought = self._arrivals - self._seen
         self._seen = self._arrivals
-        if brought > 1 or (brought and self._company > 1):
-            self._patience = PATIENCE
-        elif self._queue.rows * 2 < self._company:
-            self._patience -= 1  # most of those who were answered just now may be about to come back
-        else:
-            self._patience = 0
-        if self._patience > 0 and self._may_hold():
-            # While turns of the loop still bring company, what is already in the sockets is awaited. A lone entry after a lone
-            # entry is not held.
+        if self._company.awaited(brought, self._queue.rows) and self._may_hold():
             self._loop.call_soon(self._guarded, self._turn)
             return
         self._turn_due = False
@@ -209,16 +211,16 @@ class Batcher:
 
     def _may_hold(self) -> bool:
         return (
-            self._queue.rows < self.policy.max_rows
-            and len(self._running) < self.policy.instances
-            and self._clock() < self._queue.oldest + self.policy.window_s
+            self._queue.rows < self._rules.max_rows
+            and len(self._running) < self._rules.instances
+            and self._clock() < self._queue.oldest + self._rules.window_s
         )
 
     def _advance(self, due: float = -math.inf) -> None:
         """Closes what is to be closed now; ``due`` is the time that an alarm was set for, if one rang."""
         self._moment = max(self._clock(), due)
         wake = math.inf
-        slots = self.policy.instances
+        slots = self._rules.instances
         for bucket in self._queue.buckets if len(self._running) < slots else ():
             window = self._queue.windows[bucket]
             decision = self._decide(window)
@@ -226,7 +228,7 @@ class Batcher:
                 wake = min(wake, decision.until)
                 continue
             while window.entries and (idle := slots - len(self._running)) > 0:
-                room = share(window.rows, self.policy.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
+                room = share(window.rows, self._rules.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
                 entries = self._queue.take(bucket, room, self._alive)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
@@ -244,26 +246,19 @@ class Batcher:
         if not self._stacked:
             return Close("early")
         pace = self._pace
-        rows = share(window.rows, self.policy.max_rows, self.policy.instances - len(self._running))
+        rows = share(window.rows, self._rules.max_rows, self._rules.instances - len(self._running))
         view = View(window.rows, window.oldest, window.deadline, pace.rested, pace.call_s(rows), pace.gap_s)
-        return decide(view, self.policy, self._moment)
+        return decide(view, self._rules, self._moment)
 
     def _alive(self, entry: Entry) -> bool:
-        """Whether somebody still waits for it; tells an entry whose time is over so."""
-        if entry.future.done():
-            self.statistics.cancelled += entry.future.cancelled()
-            return False
-        if entry.deadline <= self._moment:
-            settle.expire(entry, self._moment, "queue", self.statistics)
-            return False
-        return True
+        return settle.waits(entry, self._moment, self.statistics)
 
     # -- a call and its end ----------------------------------------------------------------------------------------------
 
     def _start(self, batch: Batch) -> None:
         self._running.add(batch)
-        self._company = len(batch.entries)
-        self._pace.started(batch.rows, batch.started, self.policy.instances)
+        self._company.last = len(batch.entries)
+        self._pace.started(batch.rows, batch.started, self._rules.instances)
         if self._steady and len(batch.entries) == 1 and self._pace.compute_s(batch.rows) < BRIEF_S:
             compute(batch, self._call, stacked=self._stacked, pure=self._pure)
             self._loop.call_soon(self._guarded, self._finish, batch)
@@ -289,6 +284,8 @@ class Batcher:
             now = self._clock()
             if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
                 self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before, batch.call_s)
+            if self._target is not None:
+                self._rules = self._target.called(batch, now)
             settle.answer(batch, now, self.statistics)
         except BaseException:
             self._fail(batch.entries)
@@ -296,7 +293,7 @@ class Batcher:
         finally:
             batch.entries.clear()
             batch.outcomes.clear()
-        self._defects_in_a_row = 0
+        self._outage.end()
         if self._closing is not None:
             self._advance()
         elif self._queue.rows and not self._turn_due:
@@ -309,16 +306,8 @@ class Batcher:
         """Answers every entry whose time is over, queued or in a call; the one alarm of all deadlines is set for the earliest."""
         self._moment = max(self._clock(), due)
         self._queue.prune(self._alive)
-        earliest = min([window.deadline for window in self._queue.windows.values()], default=math.inf)
-        for batch in self._running:
-            for entry in batch.entries:
-                if entry.future.done():
-                    continue
-                if entry.deadline <= self._moment:
-                    settle.expire(entry, self._moment, "call", self.statistics)
-                else:
-                    earliest = min(earliest, entry.deadline)
-        self._expiry.set(earliest)
+        queued = min([window.deadline for window in self._queue.windows.values()], default=math.inf)
+        self._expiry.set(min(queued, settle.expire_called(self._running, self._moment, self.statistics)))
 
     # -- supervision -----------------------------------------------------------------------------------------------------
 
@@ -331,8 +320,7 @@ class Batcher:
 
     def _restart(self) -> None:
         self.statistics.defects += 1
-        self._down_until = self._clock() + min(RESTART_S * 2**self._defects_in_a_row, RESTART_MAX_S)
-        self._defects_in_a_row += 1
+        self._outage.begin(self._clock())
         self._turn_due = False
         waiting = self._queue.clear()
         self.statistics.cancelled += sum([entry.future.cancelled() for entry in waiting])

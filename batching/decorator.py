@@ -97,8 +97,9 @@ def batched(
     instances: int = 1,
     queue_rows: int = 1024,
     timeout_ms: float = 1000.0,
+    target_p99_ms: float | None = None,
     pure: bool = True,
 ) -> Callable[[Function], Batched]:
     """Batches a function of stacked arrays; the settings are those of ``Policy``."""
-    policy = Policy(max_rows, window_ms, close, instances, queue_rows, timeout_ms)
+    policy = Policy(max_rows, window_ms, close, instances, queue_rows, timeout_ms, target_p99_ms)
     return lambda function: Batched(function, policy, pure)

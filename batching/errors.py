@@ -3,6 +3,7 @@
 BatchingError
 ├── Refused               said at the door; nothing was queued
 │   ├── QueueFull         the queue holds all the rows that it may
+│   │   └── PastTarget    it holds all that can be answered within the model's target
 │   └── Closed            the batcher closes, or restarts after a defect
 ├── TooManyRows           more rows than the queue could ever hold; trying again does not help
 ├── DeadlineExceeded      the entry's time is over, or would be before its turn
@@ -35,6 +36,19 @@ class QueueFull(Refused):
     def __init__(self, rows: int, queued: int, limit: int, retry_after_s: float) -> None:
         super().__init__(
             f"the queue holds {queued} of at most {limit} rows, so {rows} more do not fit; retry in {retry_after_s:.3g} s",
+            retry_after_s,
+        )
+        self.rows, self.queued, self.limit = rows, queued, limit
+
+
+class PastTarget(QueueFull):
+    """More rows than ``limit`` would be answered later than the model's target for the latency allows."""
+
+    def __init__(self, rows: int, queued: int, limit: int, predicted_s: float, target_s: float, retry_after_s: float) -> None:
+        Refused.__init__(
+            self,
+            f"{queued} rows wait before the request, which would be answered in about {1000 * predicted_s:.3g} ms; "
+            f"the model keeps to {1000 * target_s:g} ms; retry in {retry_after_s:.3g} s",
             retry_after_s,
         )
         self.rows, self.queued, self.limit = rows, queued, limit

@@ -17,7 +17,7 @@ LONGEST_S = 15.0
 class Policy:
     """Rows in one call; how long the oldest entry may wait for company; calls in flight; rows that may queue.
 
-    ``target_p99_ms``: what 99 of 100 accepted entries are to be answered within, by fewer rows and less wait than that (``target``).
+    ``target_p99_ms``: what 99 of 100 accepted entries are to be answered within, by fewer rows and less wait: see ``target``.
     """
 
     max_rows: int = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -33,12 +34,37 @@ def answer(batch: Batch, now: float, statistics: Statistics) -> None:
     statistics.queue.add(queued_s, answered)
 
 
+def waits(entry: Entry, now: float, statistics: Statistics) -> bool:
+    """Whether somebody still waits for a queued entry; tells one whose time is over so."""
+    if entry.future.done():
+        statistics.cancelled += entry.future.cancelled()
+        return False
+    if entry.deadline <= now:
+        expire(entry, now, "queue", statistics)
+        return False
+    return True
+
+
 def expire(entry: Entry, now: float, stage: Literal["queue", "call"], statistics: Statistics) -> None:
     """Tells an entry that its time is over."""
     statistics.expired += 1
     meanwhile = "the request waited for its turn" if stage == "queue" else "the model computed"
     message = f"the deadline passed after {1000 * (now - entry.enqueued):.0f} ms, while {meanwhile}"
     entry.future.set_exception(DeadlineExceeded(message, stage))
+
+
+def expire_called(batches: Iterable[Batch], now: float, statistics: Statistics) -> float:
+    """Tells every entry in a call whose time is over so, and returns the earliest deadline of the others; infinite without any."""
+    earliest = math.inf
+    for batch in batches:
+        for entry in batch.entries:
+            if entry.future.done():
+                continue
+            if entry.deadline <= now:
+                expire(entry, now, "call", statistics)
+            else:
+                earliest = min(earliest, entry.deadline)
+    return earliest
 
 
 def fail(entries: Iterable[Entry], now: float, error: Exception, statistics: Statistics) -> None:

@@ -47,6 +47,7 @@ class Statistics:
     queue: Tally = field(default_factory=Tally)
     rows: int = 0
     refused: int = 0
+    refused_for_target: int = 0  # of these
     expired: int = 0
     cancelled: int = 0
     defects: int = 0
