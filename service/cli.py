@@ -24,7 +24,7 @@ log = logging.getLogger("tureen.supervisor")
 
 CONFIG = Path("tureen.toml")
 #: Commands with a module of their own in ``service.commands``, each called as its module is.
-ELSEWHERE: Final = ("audit", "bench", "keys", "models", "replay", "status")
+ELSEWHERE: Final = ("audit", "bench", "keys", "models", "replay", "status", "tune")
 
 
 class Commands(click.Group):
