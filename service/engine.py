@@ -12,16 +12,18 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
 import batching
-from batching import Answer, Batcher, Policy, Priority
+from batching import Answer, Batcher, Priority
 from models import NotReady, Signature, UnknownVersion
 from models.lease import LoadedVersion
+from models.live import Changed, overlaid
+from models.manifest import Cache, Manifest
 from models.manifest import Limits as ModelLimits
 from models.registry import Registry
 from service.cache.answers import Answers
@@ -29,6 +31,7 @@ from service.cache.key import Keys
 from service.cache.shelf import Shelf
 from service.errors import Draining
 from service.protocol.infer import Infer
+from service.settings import Settings, policy_of
 
 log = logging.getLogger("tureen.engine")
 
@@ -68,7 +71,9 @@ class Engine:
     def __init__(self, registry: Registry, open_shelf: Callable[[], Shelf] | None = None) -> None:
         self.registry = registry
         self.shelf: Shelf | None = None
+        self.settings = Settings()
         self._open_shelf = open_shelf
+        self._opening = asyncio.Lock()
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
         self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
         self.inflating = ThreadPoolExecutor(1, thread_name_prefix="tureen-inflate", initializer=_give_way)
@@ -145,6 +150,11 @@ class Engine:
         """What answers now, by model and version."""
         return [self._served[key] for key in sorted(self._served)]
 
+    def versions_of(self, model: str) -> list[Served]:
+        """What answers now of one model, the newest last. Raises UnknownModel, NotReady."""
+        newest = self.served(model)
+        return [served for served in self.versions() if served.model == newest.model]
+
     async def start(self, overrides: Mapping[str, str] = MappingProxyType({}), unloaded: Collection[str] = ()) -> None:
         """Loads all that the repository wants but what is ``unloaded``; what fails to load is in the index with its reason."""
         await self._in_control(partial(self.registry.load_all, overrides, unloaded))
@@ -160,6 +170,21 @@ class Engine:
     async def unload(self, model: str) -> None:
         """Takes a model out of service; requests that it has taken are answered first."""
         await self._in_control(partial(self.registry.unload, model))
+
+    async def configure(self, model: str, changed: Changed) -> None:
+        """Has every version of a model go by what was changed of it, in place of what was changed before; also those that are
+        loaded later. Requests that it has taken are answered. Raises LoadError, after which nothing has changed."""
+        before = self.settings.changed.get(model, {})
+        self.settings.put(model, changed)
+        try:
+            manifests = [served.loaded.manifest for served in self._served.values() if served.model == model]
+            await self._make_room([overlaid(manifest, changed, model=model) for manifest in manifests])
+        except BaseException:
+            self.settings.put(model, before)
+            raise
+        self._served = {key: self._settled(served) if served.model == model else served for key, served in self._served.items()}
+        self._by_path = {}
+        self._limit()
 
     async def look(self, model: str, config: str | None = None) -> None:
         """Raises what a load would at once: UnknownModel, LoadError. Loads nothing."""
@@ -197,7 +222,7 @@ class Engine:
 
     async def _follow(self, ready: list[LoadedVersion]) -> None:
         """Makes the tables say what is ready; batchers of what is not any more finish what they hold."""
-        await self._make_room(ready)
+        await self._make_room([self.settings.of(loaded) for loaded in ready])
         before = self._served
         now: dict[tuple[str, int], Served] = {}
         for loaded in ready:
@@ -205,28 +230,52 @@ class Engine:
             kept = before.get(key)
             now[key] = kept if kept is not None and kept.loaded is loaded else self._serve(loaded)
         self._served, self._by_path = now, {}
-        newest = {name: now[name, version].loaded.manifest.limits for name, version in sorted(now)}
-        self.limits.clear()
-        self.limits.update({name: limits for name, limits in newest.items() if limits != ModelLimits()})
+        self._limit()
         for key, served in before.items():
             if now.get(key) is not served:
-                task = asyncio.get_running_loop().create_task(self._retire(served))
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
+                self._meanwhile(self._retire(served))
 
-    async def _make_room(self, ready: list[LoadedVersion]) -> None:
+    def _meanwhile(self, work: Coroutine[None, None, None]) -> None:
+        """Has it done while others are served; ``close`` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _limit(self) -> None:
+        newest = {name: self.settings.of(self._served[name, version].loaded).limits for name, version in sorted(self._served)}
+        before = dict(self.limits)
+        self.limits.clear()
+        for name, limits in newest.items():
+            if limits != ModelLimits():
+                # What stays as it is stays the same object, so that nobody's purse is made anew for it.
+                self.limits[name] = before[name] if before.get(name) == limits else limits
+
+    def _settled(self, served: Served) -> Served:
+        """The version as it goes by its settings now: the same batcher, and the same answers where there were some."""
+        settings = self.settings.of(served.loaded)
+        served.batcher.reconfigure(policy_of(settings))
+        if served.answers is None:
+            return replace(served, answers=self._answers(served.loaded, settings.cache))
+        if served.answers.reconfigure(self._keys(served.loaded, settings.cache), settings.cache):
+            self._meanwhile(served.answers.drop())
+        return served
+
+    async def _make_room(self, wanted: list[Manifest]) -> None:
         """Opens the shelf, once there is a version whose answers may be kept."""
-        if self.shelf is None and self._open_shelf is not None and any(loaded.manifest.cache.ttl_s for loaded in ready):
-            self.shelf = await asyncio.get_running_loop().run_in_executor(self.pool, self._open_shelf)
-            await self.shelf.start()
+        async with self._opening:
+            if self.shelf is None and self._open_shelf is not None and any(settings.cache.ttl_s for settings in wanted):
+                shelf = await asyncio.get_running_loop().run_in_executor(self.pool, self._open_shelf)
+                await shelf.start()
+                self.shelf = shelf
 
     def _serve(self, loaded: LoadedVersion) -> Served:
         if not loaded.acquire():  # the batcher's own lease, for as long as it may call the model
             raise NotReady(f"version {loaded.version} of model {loaded.name!r} was unloaded")
-        runtime = loaded.runtime
+        self.settings.judge(loaded)
+        runtime, settings = loaded.runtime, self.settings.of(loaded)
         batcher = Batcher(
             runtime.infer,
-            Policy(**loaded.manifest.batching.model_dump()),
+            policy_of(settings),
             self.pool,
             name=f"model {loaded.name!r} version {loaded.version}",
             stacked=runtime.signature.batched,
@@ -234,15 +283,16 @@ class Engine:
             # Python may do anything at any time; a graph with fixed dims, or a forest, does the same for every row.
             steady=runtime.platform != "python" and not any(-1 in spec.shape[1:] for spec in runtime.signature.inputs),
         )
-        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, self._answers(loaded))
+        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, self._answers(loaded, settings.cache))
 
-    def _answers(self, loaded: LoadedVersion) -> Answers | None:
-        wanted = loaded.manifest.cache
+    def _answers(self, loaded: LoadedVersion, wanted: Cache) -> Answers | None:
         if self.shelf is None or not wanted.ttl_s:
             return None
+        return Answers(self._keys(loaded, wanted), wanted, self.shelf, f"model {loaded.name!r} version {loaded.version}")
+
+    def _keys(self, loaded: LoadedVersion, wanted: Cache) -> Keys:
         files = repr([(path, size, changed) for path, size, changed, _ in loaded.stamp])  # what workers of other machines see too
-        keys = Keys(loaded.name, str(loaded.version), files)
-        return Answers(keys, wanted, self.shelf, f"model {loaded.name!r} version {loaded.version}")
+        return Keys(loaded.name, str(loaded.version), f"{files} {wanted.ttl_s}")  # what may live longer or less long is another
 
     async def _retire(self, served: Served) -> None:
         await served.batcher.close()

@@ -8,6 +8,7 @@ ServiceError
 ├── UnknownJob          404
 ├── MethodNotAllowed    405
 ├── IdempotencyClash    409 the key was given with another request
+├── Conflict            409 a change that clashes with another
 ├── RequestTimeout      408 the head or the body did not come in time
 ├── BodyTooLarge        413
 ├── TooManyRows         413 of one request
@@ -102,6 +103,10 @@ class MethodNotAllowed(ServiceError):
     def __init__(self, message: str, allow: str) -> None:
         super().__init__(message)
         self.allow = allow
+
+
+class Conflict(ServiceError):
+    """What is asked for clashes with a change that was made before."""
 
 
 class NotFinite(ServiceError):

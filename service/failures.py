@@ -13,9 +13,12 @@ from models import Problem
 from service.errors import (
     BadRequest,
     BodyTooLarge,
+    Conflict,
     Draining,
     Forbidden,
     HeadersTooLarge,
+    IdempotencyClash,
+    JobsFull,
     MethodNotAllowed,
     NotFinite,
     NotFollowed,
@@ -29,6 +32,7 @@ from service.errors import (
     TooManyFromAddress,
     TooManyRows,
     Unauthorized,
+    UnknownJob,
     UnknownPath,
     UnsupportedMedia,
 )
@@ -58,8 +62,11 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         UnknownPath: (404, "not_found"),
         models.UnknownModel: (404, "unknown_model"),
         models.UnknownVersion: (404, "unknown_version"),
+        UnknownJob: (404, "unknown_job"),
         MethodNotAllowed: (405, "method_not_allowed"),
         RequestTimeout: (408, "request_timeout"),
+        Conflict: (409, "conflict"),
+        IdempotencyClash: (409, "idempotency_clash"),
         BodyTooLarge: (413, "body_too_large"),
         batching.TooManyRows: (413, "too_many_rows"),
         TooManyRows: (413, "too_many_rows"),
@@ -73,6 +80,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         NotFinite: (500, "not_finite"),
         NotSupported: (501, "not_supported"),
         batching.QueueFull: (503, "queue_full"),
+        JobsFull: (503, "jobs_full"),
         batching.Closed: (503, "model_not_ready"),
         models.NotReady: (503, "model_not_ready"),
         Draining: (503, "draining"),
@@ -122,7 +130,7 @@ def _headers(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ..
             return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))), *left)
         case TooManyFromAddress():
             return ((b"retry-after", b"1"),)
-        case batching.Refused():
+        case batching.Refused() | JobsFull():
             return ((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))),)
         case _:
             return ((b"retry-after", b"1"),) if status == 503 else ()

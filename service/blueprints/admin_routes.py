@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect, Rule
 
 from service.blueprints import answers
-from service.context import Service
+from service.context import Service, service_of
 from service.errors import Forbidden, OverBudget, Unauthorized
 from service.guard.access import Access, access_of
 from service.guard.address import Trusted, caller
@@ -54,10 +54,10 @@ class AdminRoutes:
         if rule is None or access is None or access.scope is not Scope.ADMIN:
             return
         principal = quart.g.get("principal")
-        who = asked("" if principal is None else principal.name, running, self._trusted)
+        asker = asked("" if principal is None else principal.name, running, self._trusted)
         target = str((running.view_args or {}).get(access.model, "")) if access.model is not None else ""
         action = str(rule.endpoint).rpartition(".")[2]
-        self._trail.refused(who, action, target or running.path[:PATH], _why(error))
+        self._trail.refused(asker, action, target or running.path[:PATH], _why(error))
 
     def _accesses(self, running: Running) -> Iterable[Access]:
         """What is asked for at the request's path, by its method, or by any where there is nothing for that one."""
@@ -85,6 +85,12 @@ def asked(principal: str, running: Running, trusted: Trusted) -> Asked:
     """Who asks, in which request, from which address; whoever did not say who he is goes by that."""
     address = caller(list(running.scope["headers"]), peer_of(running.scope), trusted)
     return Asked(principal or f"address:{address}", answers.name(), address)
+
+
+def who() -> Asked:
+    """Who asks what runs now, which was let in."""
+    service = service_of()
+    return asked(answers.grant().principal.name, answers.asked(), Trusted(service.config.limits.trusted_proxies))
 
 
 def _why(error: Exception) -> str:

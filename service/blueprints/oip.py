@@ -9,6 +9,7 @@ from quart import Blueprint
 
 from service import statistics
 from service.blueprints.answers import answer, infer, visible
+from service.blueprints.configuration import described
 from service.context import service_of
 from service.protocol import metadata
 
@@ -52,21 +53,8 @@ async def ready(name: str, version: str | None = None) -> quart.Response:
 @oip.get("/models/<model:name>/config")
 @oip.get("/models/<model:name>/versions/<segment:version>/config")
 async def config(name: str, version: str | None = None) -> quart.Response:
-    """How the model is batched and versioned, in Triton's form."""
-    served = service_of().engine.served(name, version)
-    policy, versions = served.batcher.policy, served.loaded.manifest.versions
-    return answer(
-        metadata.model_config(
-            name,
-            served.loaded.platform,
-            served.signature,
-            max_rows=policy.max_rows,
-            window_ms=policy.window_ms,
-            instances=policy.instances,
-            policy=versions.policy,
-            latest=versions.latest,
-        )
-    )
+    """How the model is batched and versioned, in Triton's form; and what of that may be changed while it serves."""
+    return answer(described(service_of().engine.served(name, version)))
 
 
 @oip.get("/models/stats")

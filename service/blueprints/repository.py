@@ -9,13 +9,11 @@ import quart
 from quart import Blueprint, request
 
 from models import Problem
-from service.blueprints.admin_routes import asked
-from service.blueprints.answers import answer, grant, visible
+from service.blueprints.admin_routes import who
+from service.blueprints.answers import answer, visible
 from service.context import service_of
 from service.errors import BadRequest
-from service.guard.address import Trusted
 from service.protocol import metadata
-from service.store import Asked
 
 repository = Blueprint("repository", __name__, url_prefix="/v2/repository")
 
@@ -29,8 +27,9 @@ class _Body(msgspec.Struct):
 async def index() -> quart.Response:
     """Every model and version with its state, and why where it does not answer."""
     body = await _body()
-    entries = [entry for entry in service_of().engine.registry.index() if visible(entry.name)]
-    return answer(metadata.repository_index(entries, ready=body.ready))
+    engine = service_of().engine
+    entries = [entry for entry in engine.registry.index() if visible(entry.name)]
+    return answer(metadata.repository_index(entries, body.ready, engine.settings.changed))
 
 
 @repository.post("/models/<model:name>/load")
@@ -51,7 +50,7 @@ async def load(name: str) -> quart.Response:
         if parameter != "config":
             problem = Problem(f"parameters.{parameter[:80]}", "a load has no such parameter", "config", parameter[:80])
             raise BadRequest(f"{problem}", problem)
-    await service_of().follower.load(name, config, _asked())
+    await service_of().follower.load(name, config, who())
     return answer({})
 
 
@@ -59,13 +58,8 @@ async def load(name: str) -> quart.Response:
 async def unload(name: str) -> quart.Response:
     """Takes a model out of service in every worker; what it has taken is answered first."""
     await _body()
-    await service_of().follower.unload(name, _asked())
+    await service_of().follower.unload(name, who())
     return answer({})
-
-
-def _asked() -> Asked:
-    service = service_of()
-    return asked(grant().principal.name, request, Trusted(service.config.limits.trusted_proxies))
 
 
 async def _body() -> _Body:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from functools import partial
 from time import perf_counter
 
@@ -36,7 +37,7 @@ class Answers:
 
     def __init__(self, keys: Keys, wanted: Wanted, shelf: Shelf, name: str) -> None:
         self._keys = keys
-        self._ttl_s, self._auto = wanted.ttl_s, wanted.auto
+        self._wanted = wanted
         self._shelf = shelf
         self._name = name
         self._loop = asyncio.get_running_loop()
@@ -51,6 +52,19 @@ class Answers:
     def rests(self) -> bool:
         """Whether it is left alone for now."""
         return self._rests_until > 0 and self._loop.time() < self._rests_until
+
+    def reconfigure(self, keys: Keys, wanted: Wanted) -> bool:
+        """Goes by other settings from now on, and counts on; with ``ttl_s`` 0 it rests for good. Whether what was kept so far is to
+        be dropped: it was to live for another time, and is not given again."""
+        before, self._wanted = self._wanted, wanted
+        if wanted == before:
+            return False
+        self._rests_until = 0.0 if wanted.ttl_s else math.inf
+        self.costly, self._span = False, Span()
+        if wanted.ttl_s == before.ttl_s:
+            return False
+        self._keys = keys
+        return True
 
     def counts(self) -> dict[str, int]:
         """How many requests came by their answer in which way."""
@@ -138,6 +152,8 @@ class Answers:
         self._flights.pop(key, None)
         if answer is None or isinstance(answer, Given):  # nobody waits, or it came from the shelf
             return
+        if not self._wanted.ttl_s:  # turned off meanwhile
+            return
         begun = perf_counter()
         span = self._span
         span.computed += 1
@@ -146,13 +162,13 @@ class Answers:
             packing = self._loop.run_in_executor(None, pack, answer.outputs)
             packing.add_done_callback(partial(self._packed, key))
         else:
-            self._shelf.put(key, pack(answer.outputs), self._ttl_s, self)
+            self._shelf.put(key, pack(answer.outputs), self._wanted.ttl_s, self)
         span.own_s += perf_counter() - begun
         self._judge()
 
     def _packed(self, key: bytes, packing: asyncio.Future[bytes]) -> None:
-        if not packing.cancelled() and packing.exception() is None:
-            self._shelf.put(key, packing.result(), self._ttl_s, self)
+        if not packing.cancelled() and packing.exception() is None and self._wanted.ttl_s:
+            self._shelf.put(key, packing.result(), self._wanted.ttl_s, self)
 
     def _judge(self) -> None:
         span = self._span
@@ -160,10 +176,10 @@ class Answers:
             return
         pays, self._span = span.pays(), Span()
         if pays == self.costly:
-            said = "pays again" if pays else "costs more time than it saves" + (", and rests" if self._auto else "")
+            said = "pays again" if pays else "costs more time than it saves" + (", and rests" if self._wanted.auto else "")
             log.info("%s: its cache %s (%d of %d were hits)", self._name, said, span.hits, span.lookups)
         self.costly = not pays
-        if self.costly and self._auto:
+        if self.costly and self._wanted.auto:
             self._rests_until = self._loop.time() + REST_S
 
 

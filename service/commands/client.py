@@ -103,6 +103,10 @@ class Client:
         """A POST of JSON, or of nothing. Raises Unreachable."""
         return self._ask("POST", path, b"" if content is None else json.dumps(content).encode())
 
+    def patch(self, path: str, content: object) -> Reply:
+        """A PATCH of JSON. Raises Unreachable."""
+        return self._ask("PATCH", path, json.dumps(content).encode())
+
     def send(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """A POST of these bytes. Raises Unreachable."""
         return self._ask("POST", path, body, headers)

@@ -1,9 +1,10 @@
-"""`tureen models`: loads and unloads models of a running server, by the Open Inference Protocol's repository calls."""
+"""`tureen models`: loads, unloads and configures models of a running server, by the calls that anybody may make of it."""
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from service.commands.terminal import echo
 
 REFUSED = 1
 UNREACHABLE = 2
+#: The sections of what a server shows of a model that may be changed while it serves.
+SECTIONS = ("batching", "cache", "limits")
 #: A load opens and warms up what may be gigabytes, on each worker (seconds).
 PATIENCE_S = 600.0
 
@@ -44,7 +47,7 @@ class _Where:
 @key_file
 @click.pass_context
 def models(context: click.Context, url: str | None, key_file: Path | None) -> None:
-    """List, load and unload the models of a running server. Exits 1 when it refuses, 2 when no server answers."""
+    """List, load, unload and configure the models of a running server. Exits 1 when it refuses, 2 when no server answers."""
     context.obj = _Where(url, key_file)
     if context.invoked_subcommand is None:
         _list(context.obj)
@@ -85,6 +88,66 @@ def unload(given: _Where, name: str, url: str | None, key_file: Path | None, tim
         echo(f"{name} is unloaded; its requests are answered 503 until it is loaded again")
 
 
+@models.command()
+@click.argument("name")
+@click.argument("keys", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--reset", is_flag=True, help="Put back to what model.toml says: the keys that are named, or everything.")
+@_URL
+@key_file
+@_TIMEOUT
+@click.pass_obj
+def config(
+    given: _Where, name: str, keys: tuple[str, ...], reset: bool, url: str | None, key_file: Path | None, timeout: float
+) -> None:
+    """Show how NAME is batched, cached and limited; with KEY=VALUE, as max_rows=128, change it while it serves."""
+    path = quote(name, safe="")
+    with _server(_Where(url, key_file).or_else(given), timeout) as client:
+        reply = client.get(f"/v2/models/{path}/config")
+        if keys or reset:
+            _done(reply, f"{name} was not changed")
+            try:
+                change = put_back(keys, reply.json()) if reset else changed(keys, reply.json())
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+            reply = client.patch(f"/v1/models/{path}/config", change)
+            _done(reply, f"{name} was not changed")
+        _done(reply, f"{name} cannot be shown")
+        echo(configured(reply.json()))
+
+
+def changed(keys: Sequence[str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The change that ``key=value`` and ``section.key=value`` ask for; ``shown`` is what the server says of the model, and so which
+    section a key is in. One that it does not know goes to it as it is: it names the nearest. Raises ValueError."""
+    change: dict[str, Any] = {}
+    for word in keys:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{word!r} says nothing; write it as max_rows=128, or give --reset to put keys back")
+        _put(change, key, shown, _value(text))
+    return change
+
+
+def put_back(keys: Sequence[str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The change that puts those keys back, or all that was changed. Raises ValueError."""
+    change: dict[str, Any] = {}
+    for key in keys:
+        if "=" in key:
+            raise ValueError(f"{key!r} has a value, and --reset takes names alone; give one or the other")
+        _put(change, key, shown, None)
+    return change if keys else dict.fromkeys(_sections(shown))
+
+
+def configured(shown: Mapping[str, Any]) -> str:
+    """The keys that may be changed, with their values, and which of them are not as model.toml says."""
+    ours = shown.get("changed", {})
+    rows = [
+        (f"{section}.{key}", "-" if value is None else _text(value), "changed" if key in ours.get(section, {}) else "")
+        for section, keys in _sections(shown).items()
+        for key, value in keys.items()
+    ]
+    return "\n".join(table([("key", "value", ""), *rows]))
+
+
 def loaded(name: str, index: Sequence[dict[str, Any]]) -> str:
     """The sentence after a load: what of the model answers now, and what does not."""
     entries = [entry for entry in index if entry.get("name") == name]
@@ -100,7 +163,42 @@ def listed(index: Sequence[dict[str, Any]]) -> str:
         return "  no model is there; put one into the repository, then `tureen models load NAME`"
     rows = [("model", "version", "state")]
     rows += [(str(entry.get("name")), str(entry.get("version", "-")), str(entry.get("state", "-")).lower()) for entry in index]
-    return "\n".join([*table(rows), *(f"  {_called(entry)}: {entry['reason']}" for entry in index if entry.get("reason"))])
+    reasons = [f"  {_called(entry)}: {entry['reason']}" for entry in index if entry.get("reason")]
+    ours = {str(entry.get("name")): entry["changed"] for entry in index if isinstance(entry.get("changed"), dict)}
+    return "\n".join(
+        [*table(rows), *reasons, *(f"  {name}: changed while it serves: {_keys(keys)}" for name, keys in ours.items())]
+    )
+
+
+def _put(change: dict[str, Any], key: str, shown: Mapping[str, Any], value: object) -> None:
+    section, dot, own = key.rpartition(".")
+    if not dot:
+        section = next((name for name, keys in _sections(shown).items() if key in keys), "")
+    if section:
+        change.setdefault(section, {})[own] = value
+    else:
+        change[key] = value
+
+
+def _value(text: str) -> object:
+    """A number, true, false or null as JSON has it; else the text itself, so that nobody has to quote."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _sections(shown: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those that may be changed, with their keys."""
+    return {name: keys for name in SECTIONS if isinstance(keys := shown.get(name), dict)}
+
+
+def _keys(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{section}.{key} = {_text(value)}" for section, keys in changed.items() for key, value in keys.items())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _list(where: _Where) -> None:

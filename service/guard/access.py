@@ -19,13 +19,14 @@ _MARK: Final = "__tureen_access__"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``scope``: None for open to all. ``model``: the view's argument that names a model. ``spends``: a request of the budget, and
-    where it ``infers`` a row."""
+    """``scope``: None for open to all. ``model``: the view's argument that names a model, or where it stands ``in_query`` the
+    query's, which may lack it. ``spends``: a request of the budget, and where it ``infers`` a row."""
 
     scope: Scope | None
     model: str | None = None
     spends: bool = True
     infers: bool = False
+    in_query: bool = False
 
 
 OPEN: Final = Access(None)
@@ -34,12 +35,15 @@ PROBE: Final = Access(None, spends=False)
 INFER: Final = Access(Scope.INFER)
 MODEL: Final = Access(Scope.INFER, "name")
 INFERENCE: Final = Access(Scope.INFER, "name", infers=True)
+#: Its rows are paid for when they run.
+JOB: Final = Access(Scope.INFER, "model", in_query=True)
 ADMIN: Final = Access(Scope.ADMIN, "name")
 METRICS: Final = Access(Scope.METRICS)
 
 #: Every endpoint of ours.
 TABLE: Final[Mapping[str, Access]] = MappingProxyType(
     {
+        "configuration.configure": ADMIN,
         "documentation.document": INFER,
         "documentation.page": OPEN,
         "documentation.asset_of": OPEN,
@@ -47,6 +51,11 @@ TABLE: Final[Mapping[str, Access]] = MappingProxyType(
         "health.live": PROBE,
         "health.ready": PROBE,
         "health.healthz": PROBE,
+        "jobs.create": JOB,
+        "jobs.every": INFER,
+        "jobs.one": INFER,
+        "jobs.end": INFER,
+        "jobs.results": INFER,
         "metrics.scrape": METRICS,
         "oip.server": INFER,
         "oip.all_stats": INFER,

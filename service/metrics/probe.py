@@ -96,6 +96,7 @@ class Probe:
         for one in served:
             if one.batcher not in self._followed:
                 self._followed[one.batcher] = _Followed(one)
+            self._followed[one.batcher].answers = one.answers  # a cache may be turned on while the version serves
         current = {one.batcher for one in served}
         for batcher, followed in list(self._followed.items()):
             self._count_batches(followed)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from models.live import SECTIONS
+from models.manifest import Manifest
 from models.shelf import State
 from service.openapi.inference import PARAMETERS, any_answer, any_model, any_prediction
-from service.openapi.schema import BOOLEAN, COUNT, TEXT, VERSION, Json, array, record, ref, said
+from service.openapi.schema import BOOLEAN, COUNT, TEXT, VERSION, Json, array, either, record, ref, said
 
 _TOTAL = record({"count": COUNT, "ns": COUNT}, description="How often, and how long all of it took, in nanoseconds.")
-_INDEXED = {"name": TEXT, "version": VERSION, "state": {"enum": [state.value for state in State]}, "reason": TEXT}
+_INDEXED = {
+    "name": TEXT,
+    "version": VERSION,
+    "state": {"enum": [state.value for state in State]},
+    "reason": TEXT,
+    "changed": said({"type": "object"}, "What was changed of the model while it serves, where anything was."),
+}
 _PROBLEM = record({"worker": COUNT, "pid": COUNT, "problem": TEXT}, description="Which worker is not ready, and why.")
 _SIZED = ("compute_input", "compute_infer", "compute_output")
 _TOTALS = ("success", "fail", "queue", *_SIZED, "cache_hit", "cache_miss")
@@ -28,9 +37,28 @@ _CONFIG = {
     "output": array({"type": "object"}),
     "instance_group": array({"type": "object"}),
     "dynamic_batching": record({"max_queue_delay_microseconds": COUNT}),
+    **dict.fromkeys(SECTIONS, said({"type": "object"}, "As in model.toml; it may be changed while the model serves.")),
+    "changed": said({"type": "object"}, "What was changed of those, over what model.toml says."),
 }
 _CONFIGURATION: Json = {"type": ["string", "null"], "description": "model.toml's sections as a JSON object, in a string."}
+_NULL: Json = {"type": "null"}
 _PREDICT, _PREDICTIONS = any_prediction()
+
+
+def _change() -> Json:
+    """The sections that may be changed, by the very rules that model.toml is judged with; null puts back."""
+    rules = Manifest.model_json_schema()["$defs"]
+    sections: dict[str, Json] = {}
+    for section in SECTIONS:
+        keys = {key: _or_null(rule) for key, rule in rules[type(getattr(Manifest(), section)).__name__]["properties"].items()}
+        sections[section] = either(record(keys, optional=keys, closed=True), _NULL)
+    return record(sections, optional=sections, closed=True, description="Keys as in model.toml; null puts one, or a section, back.")
+
+
+def _or_null(rule: Mapping[str, Any]) -> Json:
+    kept = {name: value for name, value in rule.items() if name not in ("default", "title")}
+    return kept if "anyOf" in kept else either(kept, _NULL)
+
 
 SCHEMAS: Mapping[str, Json] = {
     "Live": record({"live": {"const": True}}),
@@ -55,8 +83,11 @@ SCHEMAS: Mapping[str, Json] = {
         }
     ),
     "ModelConfig": record(
-        _CONFIG, optional=("dynamic_batching",), description="How it is batched and versioned, in Triton's form."
+        _CONFIG,
+        optional=("dynamic_batching",),
+        description="How it is batched and versioned, in Triton's form, and what of it may be changed.",
     ),
+    "ConfigChange": _change(),
     "Total": _TOTAL,
     "Statistics": record({"model_stats": array(ref("VersionStatistics"))}),
     "VersionStatistics": record(
@@ -70,7 +101,7 @@ SCHEMAS: Mapping[str, Json] = {
             "batch_stats": array(record({"batch_size": COUNT, **dict.fromkeys(_SIZED, ref("Total"))})),
         }
     ),
-    "Index": array(record(_INDEXED, optional=("version",))),
+    "Index": array(record(_INDEXED, optional=("version", "changed"))),
     "IndexRequest": record({"ready": said(BOOLEAN, "Leave out what does not answer.")}, optional=("ready",)),
     "LoadRequest": record(
         {

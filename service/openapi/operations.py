@@ -112,6 +112,17 @@ OPERATIONS: Mapping[str, Operation] = {
     "oip.model": Operation(MODELS, "Tensors, platform, and the versions that answer", _gives("Model"), _MODEL_ERRORS),
     "oip.ready": Operation(MODELS, "Whether it would answer", _ready("ModelReady"), (404, 500)),
     "oip.config": Operation(MODELS, "How it is batched and versioned", _gives("ModelConfig"), _MODEL_ERRORS),
+    "configuration.configure": Operation(
+        MODELS,
+        "Change how it is served, while it serves",
+        _gives("ModelConfig", "Every worker has it; as `GET /v2/models/M/config` tells it."),
+        (400, 404, 408, 413, 500, 503),
+        "Keys of the sections batching, cache and limits, for all its versions, without a load and without a request refused. "
+        "null puts a key or a section back to what model.toml says; keys that are not named stay as they are.",
+        ref("ConfigChange"),
+        True,
+        guide=False,
+    ),
     "oip.all_stats": Operation(MODELS, "Statistics of all models", _gives("Statistics")),
     "oip.stats": Operation(
         MODELS, "Statistics: requests, rows, calls, times and batches since it was loaded", _gives("Statistics"), _MODEL_ERRORS
@@ -131,7 +142,7 @@ OPERATIONS: Mapping[str, Operation] = {
         REPOSITORY,
         "Load a model, or load it again",
         _gives("Nothing", "It answers."),
-        (400, 404, 408, 413, 500, 503),
+        (400, 404, 408, 409, 413, 500, 503),
         "The old serves until the new is warm.",
         ref("LoadRequest"),
         guide=False,

@@ -6,8 +6,9 @@ extensions model_repository, model_configuration and statistics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from models.shelf import IndexEntry, State
@@ -96,8 +97,10 @@ def model_config(
     instances: int = 1,
     policy: Literal["latest", "all"] | Sequence[int] = "latest",
     latest: int = 1,
+    sections: Mapping[str, object] = MappingProxyType({}),
 ) -> Json:
-    """`GET /v2/models/M/config`: where the model batches, ``max_batch_size`` is above 0 and the dims leave the rows out."""
+    """`GET /v2/models/M/config`: where the model batches, ``max_batch_size`` is above 0 and the dims leave the rows out.
+    ``sections``: what stands there beside Triton's own."""
     config: Json = {
         "name": name,
         "platform": platform,
@@ -113,12 +116,18 @@ def model_config(
     }
     if signature.batched:
         config["dynamic_batching"] = {"max_queue_delay_microseconds": round(window_ms * 1000)}
-    return config
+    return {**config, **sections}
 
 
-def repository_index(entries: Iterable[IndexEntry], ready: bool = False) -> list[Json]:
-    """`POST /v2/repository/index`; ``ready`` leaves out what does not answer."""
-    return [_index_entry(entry) for entry in entries if entry.state is State.READY or not ready]
+def repository_index(
+    entries: Iterable[IndexEntry], ready: bool = False, changed: Mapping[str, object] = MappingProxyType({})
+) -> list[Json]:
+    """`POST /v2/repository/index`; ``ready`` leaves out what does not answer, ``changed`` is told of its models."""
+    return [
+        _index_entry(entry) | ({"changed": changed[entry.name]} if entry.name in changed else {})
+        for entry in entries
+        if entry.state is State.READY or not ready
+    ]
 
 
 def statistics(models: Iterable[ModelStatistics]) -> Json:

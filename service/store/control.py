@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from models.live import Change
 from service.errors import ConfigError, StoreUnavailable
 from service.guard.credentials.key import Key
 from service.store import audit, keys, spent, wishes
 from service.store.audit import Entry
-from service.store.connection import DAMAGED, code, connect, opened, told, trouble
+from service.store.connection import DAMAGED, code, connect, make_private, opened, told, trouble
 from service.store.migrations import MIGRATIONS, migrate, transaction, version
 from service.store.wishes import Wanted, Wish
 
@@ -41,7 +42,7 @@ def prepare(state: Path) -> None:
     """
     path = state / FILE
     try:
-        _make_private(path)
+        make_private(path)
         if path.stat().st_size:
             _refuse_what_is_not_ours(path)
         with closing(connect(path, "rwc")) as connection:
@@ -80,6 +81,13 @@ class ControlStore:
         """Writes what is wanted of a model, on trial, and who asked for it. Raises StoreUnavailable."""
         with self._changing() as connection:
             made = wishes.wish(connection, model, wanted, config)
+            audit.append(connection, entry)
+            return made
+
+    def change(self, model: str, change: Change, entry: Entry) -> Wish:
+        """Writes what is changed of a model after a change, on trial, and who asked for it. Raises StoreUnavailable."""
+        with self._changing() as connection:
+            made = wishes.change(connection, model, change)
             audit.append(connection, entry)
             return made
 
@@ -195,24 +203,6 @@ class ControlStore:
             self._reader, self._inode = connect(self.path, "rw"), inode
             self._opened += 1
         return self._reader
-
-
-def _make_private(path: Path) -> None:
-    """Makes the file, for its owner alone, if it is not there; SQLite gives the files beside it the same mode and owner."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        with contextlib.suppress(PermissionError):  # another user's; who may read it is that one's affair
-            if path.stat().st_mode & 0o077:  # of a release that left that to the umask
-                path.chmod(0o600)
-        return
-    try:
-        directory = path.parent.stat()
-        if os.geteuid() == 0 and directory.st_uid != 0:
-            # A command that root gives beside a server of another user must not lock the server out.
-            os.fchown(descriptor, directory.st_uid, directory.st_gid)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_what_is_not_ours(path: Path) -> None:

@@ -11,14 +11,16 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from models import ModelError
+from models import LoadError, ModelError, Problem
+from models.live import checked, clashes, differences, laid, overlaid
 from service.engine import Engine
-from service.errors import Draining, NotFollowed, StoreUnavailable
+from service.errors import BadRequest, Conflict, Draining, NotFollowed, ServiceError, StoreUnavailable
 from service.guard.credentials.keyring import Keyring
 from service.processes.board import Line, Phase
 from service.processes.place import Place
@@ -38,6 +40,8 @@ TELL_S: Final = 0.1
 PATIENCE_S: Final = 10.0
 #: How often the board is read while somebody waits for the others (seconds).
 WATCH_S: Final = 0.01
+#: Where an act of the audit is called otherwise in a sentence.
+NOUNS: Final = {"configure": "change"}
 
 
 class Follower:
@@ -130,13 +134,18 @@ class Follower:
         Raises UnknownModel; LoadError, after which nothing has changed; StoreUnavailable; NotFollowed where some workers have
         it and others have not.
         """
+        with self._told(asked, "load", model):
+            self._refuse_clashes(model, config)
         if self._store is None:
             self._require_alone()
             await self._engine.load(model, config)
             return
         with self._told(asked, "load", model):
             await self._engine.look(model, config)
-        await self._change(self._store, model, Wanted.LOADED, config, asked)
+        detail = {} if config is None else {"config": config}
+        await self._change(
+            self._store, partial(self._store.wish, model, Wanted.LOADED, config), _entry(asked, "load", model, detail)
+        )
 
     async def unload(self, model: str, asked: Asked) -> None:
         """Takes a model out of service in every worker. Raises UnknownModel, StoreUnavailable, NotFollowed."""
@@ -146,7 +155,33 @@ class Follower:
             return
         with self._told(asked, "unload", model):
             self._engine.registry.require(model)
-        await self._change(self._store, model, Wanted.UNLOADED, None, asked)
+        await self._change(self._store, partial(self._store.wish, model, Wanted.UNLOADED, None), _entry(asked, "unload", model, {}))
+
+    async def configure(self, model: str, change: object, asked: Asked) -> None:
+        """Changes how a model is served, without a load, in every worker: ``change`` as in ``models.live``.
+
+        Raises UnknownModel, NotReady; BadRequest where the change cannot be made; StoreUnavailable; NotFollowed.
+        """
+        settings = self._engine.settings
+        with self._told(asked, "configure", model):
+            versions = self._engine.versions_of(model)
+            before = settings.changed.get(model, {})
+            try:
+                made = checked(change, before, versions[-1].loaded.manifest, model=model)
+                after = laid(before, made)
+                for served in versions:
+                    overlaid(served.loaded.manifest, after, model=model)
+            except LoadError as error:
+                raise BadRequest(str(error)) from None
+        if self._store is None:
+            self._require_alone()
+            await self._engine.configure(model, after)
+            return
+        newest = versions[-1].loaded
+        changed = differences(settings.of(newest), overlaid(newest.manifest, after, model=model))
+        await self._change(
+            self._store, partial(self._store.change, model, made), _entry(asked, "configure", model, {"changed": changed})
+        )
 
     def behind(self, model: str) -> list[Standing]:
         """The workers that do not serve a model as this one does."""
@@ -169,17 +204,28 @@ class Follower:
                 "start the server with a [store] state_dir that it can write to, or with one worker"
             )
 
+    def _refuse_clashes(self, model: str, config: str | None) -> None:
+        """What was changed goes over what a load says: who says something else in a load has to know that it would not hold."""
+        clashing = clashes(config, self._engine.settings.changed.get(model, {}))
+        if clashing:
+            keys = " and ".join(clashing)
+            raise Conflict(
+                f"model {model!r}: {keys} was changed while it served, which goes before what a load says; change it so again, "
+                f"or put it back with null, by PATCH /v1/models/{model}/config",
+                *[Problem(key, "it was changed while the model served") for key in clashing],
+            )
+
     @contextlib.contextmanager
     def _told(self, asked: Asked, action: str, model: str) -> Iterator[None]:
         """What fails within, before anything is wanted, is told to the audit."""
         try:
             yield
-        except ModelError as error:
+        except (ModelError, ServiceError) as error:
             self.trail.failed(asked, action, model, str(error))
             raise
 
-    async def _change(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
-        task = asyncio.get_running_loop().create_task(self._carry_out(store, model, wanted, config, asked))
+    async def _change(self, store: ControlStore, write: Callable[[Entry], Wish], entry: Entry) -> None:
+        task = asyncio.get_running_loop().create_task(self._carry_out(store, write, entry))
         self._changes.add(task)
         task.add_done_callback(self._end)
         try:
@@ -194,12 +240,9 @@ class Follower:
         if not task.cancelled():
             task.exception()  # whoever asked may have left; the audit has it
 
-    async def _carry_out(self, store: ControlStore, model: str, wanted: Wanted, config: str | None, asked: Asked) -> None:
-        action = "load" if wanted is Wanted.LOADED else "unload"
-        detail = {} if config is None else {"config": config}
-        entry = Entry(asked.actor, action, model, "asked", detail, source=asked.source, request_id=asked.request_id)
-        loop = asyncio.get_running_loop()
-        wish = await loop.run_in_executor(self._threads, store.wish, model, wanted, config, entry)
+    async def _carry_out(self, store: ControlStore, write: Callable[[Entry], Wish], entry: Entry) -> None:
+        loop, action, model = asyncio.get_running_loop(), entry.action, entry.target
+        wish = await loop.run_in_executor(self._threads, write, entry)
         begun = time.monotonic()
         with contextlib.suppress(StoreUnavailable):
             await self._reconciler.follow()
@@ -218,7 +261,7 @@ class Follower:
             return
         if own is not None and decided is Fate.WITHDRAWN:
             raise own
-        raise NotFollowed(sentence(action, model, decided, others), *map(problem, others))
+        raise NotFollowed(sentence(NOUNS.get(action, action), model, decided, others), *map(problem, others))
 
     async def _all_have_followed(self, wish: Wish, until: float) -> list[Standing]:
         while True:
@@ -227,3 +270,7 @@ class Follower:
             if all(its.state is not State.BEHIND for its in standings) or time.monotonic() > until:
                 return standings
             await asyncio.sleep(WATCH_S)
+
+
+def _entry(asked: Asked, action: str, model: str, detail: Mapping[str, object]) -> Entry:
+    return Entry(asked.actor, action, model, "asked", detail, source=asked.source, request_id=asked.request_id)

@@ -116,7 +116,24 @@ CREATE TRIGGER keys_mark_updated AFTER UPDATE ON keys BEGIN
 END;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS, _SPENT, _KEYS_MARK)
+_CONFIGURED: Final = """
+-- A wish may be one for how a model is configured too. SQLite changes a CHECK by a new table alone.
+CREATE TABLE wanted_now (
+    generation INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    wanted TEXT NOT NULL CHECK (wanted IN ('loaded', 'unloaded', 'configured')),
+    config TEXT,
+    settled INTEGER NOT NULL DEFAULT 0 CHECK (settled IN (0, 1)),
+    changed_at REAL NOT NULL
+) STRICT;
+
+INSERT INTO wanted_now SELECT generation, model, wanted, config, settled, changed_at FROM wanted;
+DROP TABLE wanted;
+ALTER TABLE wanted_now RENAME TO wanted;
+CREATE INDEX wanted_by_model ON wanted (model);
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_MODELS, _AUDIT_CHAIN, _KEYS, _SPENT, _KEYS_MARK, _CONFIGURED)
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -17,11 +17,14 @@ _FAILURE: Final = re.compile(r"(\d+)(\+?) (\S+) (.*)")
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a worker starts from: models that it does not load, overrides of others, and the wishes that this brings about."""
+    """What a worker starts from: models that it does not load, overrides of others, what is changed of any, and the wishes that
+    this brings about; ``configured`` those for what is changed."""
 
     unloaded: frozenset[str]
     overrides: Mapping[str, str]
     have: Mapping[str, int]
+    changed: Mapping[str, str] = field(default_factory=dict)
+    configured: Mapping[str, int] = field(default_factory=dict)
 
 
 def baseline(wishes: Iterable[Wish]) -> Baseline:
@@ -30,15 +33,25 @@ def baseline(wishes: Iterable[Wish]) -> Baseline:
     return Baseline(
         frozenset(wish.model for wish in settled if wish.wanted is Wanted.UNLOADED),
         {wish.model: wish.config for wish in settled if wish.wanted is Wanted.LOADED and wish.config is not None},
-        {wish.model: wish.generation for wish in settled},
+        {wish.model: wish.generation for wish in settled if wish.wanted is not Wanted.CONFIGURED},
+        {wish.model: wish.config for wish in settled if wish.wanted is Wanted.CONFIGURED and wish.config is not None},
+        {wish.model: wish.generation for wish in settled if wish.wanted is Wanted.CONFIGURED},
     )
 
 
-def steps(wishes: Sequence[Wish], have: Mapping[str, int], failed: Collection[int]) -> list[Wish]:
+def due(wishes: Sequence[Wish], have: Mapping[str, int], configured: Mapping[str, int], failed: Collection[int]) -> list[Wish]:
+    """What is to be done, in order, where models stand at the wishes of ``have`` and, of how they are served, ``configured``."""
+    loads = [wish for wish in wishes if wish.wanted is not Wanted.CONFIGURED]
+    changes = [wish for wish in wishes if wish.wanted is Wanted.CONFIGURED]
+    both = steps(loads, have, failed) + steps(changes, configured, failed, Wanted.CONFIGURED)
+    return sorted(both, key=lambda wish: (wish.generation, wish.model))
+
+
+def steps(wishes: Sequence[Wish], have: Mapping[str, int], failed: Collection[int], origin: Wanted = Wanted.LOADED) -> list[Wish]:
     """What is to be done, in order. ``have``: the wish that each model stands at; ``failed``: those that were tried in vain.
 
     Each wish after the one that a model stands at is tried once. A model whose wish was withdrawn, with none after it, goes back to
-    the one before; with none before, to what the repository says, which is generation 0.
+    the one before; with none before, to what the repository says, which is generation 0 and what it ``origin``ally was.
     """
     of_model: dict[str, list[Wish]] = {model: [] for model in have}
     for wish in wishes:
@@ -48,7 +61,7 @@ def steps(wishes: Sequence[Wish], have: Mapping[str, int], failed: Collection[in
         stands_at = have.get(model, 0)
         latest = ours[-1].generation if ours else 0
         if latest < stands_at:
-            due.append(ours[-1] if ours else Wish(0, model, Wanted.LOADED))
+            due.append(ours[-1] if ours else Wish(0, model, origin))
         due += [wish for wish in ours if wish.generation > stands_at and wish.generation not in failed]
     return sorted(due, key=lambda wish: (wish.generation, wish.model))
 

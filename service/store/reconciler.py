@@ -7,14 +7,15 @@ import contextlib
 import logging
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from models import ModelError, UnknownModel
+from models.live import read
 from service.engine import Engine
 from service.errors import ConfigError, StoreUnavailable
 from service.processes.board import Line, Phase
 from service.store.control import ControlStore, Snapshot, prepare
-from service.store.reconcile import Failure, Told, baseline, steps
+from service.store.reconcile import Failure, Told, baseline, due
 from service.store.wishes import Wanted, Wish
 
 log = logging.getLogger("tureen.follower")
@@ -22,6 +23,14 @@ log = logging.getLogger("tureen.follower")
 #: How often the store is looked at, and after a failure (seconds).
 LOOK_S: Final = 0.05
 TROUBLED_LOOK_S: Final = 0.5
+
+
+class _InVain(NamedTuple):
+    """A wish that was tried, and what came of it."""
+
+    wish: Wish
+    failure: Failure
+    error: Exception
 
 
 class Reconciler:
@@ -33,24 +42,25 @@ class Reconciler:
         self._following = asyncio.Lock()
         self._seen: Snapshot | None = None
         self._have: dict[str, int] = {}
-        self._failed: dict[int, tuple[Failure, Exception]] = {}
+        self._configured: dict[str, int] = {}
+        self._failed: dict[int, _InVain] = {}
         self._troubled = False
 
     def stands_at(self, model: str) -> int:
-        """The generation of the wish that was brought about for a model; 0 for what the repository says."""
-        return self._have.get(model, 0)
+        """The generation of the last wish that was brought about for a model; 0 for what the repository says."""
+        return max(self._have.get(model, 0), self._configured.get(model, 0))
 
     def failure(self, wish: Wish) -> Exception | None:
         """Why that wish was tried in vain here."""
-        told = self._failed.get(wish.generation)
-        return None if told is None else told[1]
+        tried = self._failed.get(wish.generation)
+        return None if tried is None else tried.error
 
     def tell(self) -> None:
         """Writes on the board whether the worker is ready, and why not."""
         line, unready = self._line, self._engine.unready
         if self._engine.draining and line.phase is Phase.SERVING:
             line.phase = Phase.DRAINING
-        text = Told(unready, tuple(failure for failure, _ in self._failed.values())).text()
+        text = Told(unready, tuple(tried.failure for tried in self._failed.values())).text()
         if text != line.text:
             line.text = text
         line.ready = not unready
@@ -60,8 +70,10 @@ class Reconciler:
         async with self._following:
             snapshot = await self._first_look()
             base = baseline(snapshot.wishes if snapshot is not None else ())
+            for model, changed in base.changed.items():
+                self._engine.settings.put(model, read(changed))
             await self._engine.start(base.overrides, base.unloaded)
-            self._have = dict(base.have)
+            self._have, self._configured = dict(base.have), dict(base.configured)
 
     async def follow(self) -> None:
         """Brings about what is wanted now. Raises StoreUnavailable; what will not load is told on the board."""
@@ -78,13 +90,13 @@ class Reconciler:
             self._no_trouble()
             if snapshot is None:
                 return
-            while due := steps(snapshot.wishes, self._have, self._failed.keys()):
-                for step in due:
+            while todo := due(snapshot.wishes, self._have, self._configured, self._failed.keys()):
+                for step in todo:
                     await self._take(step)
             there = {wish.generation: wish for wish in snapshot.wishes}
             self._failed = {
-                number: (replace(failure, settled=there[number].settled), error)
-                for number, (failure, error) in self._failed.items()
+                number: tried._replace(failure=replace(tried.failure, settled=there[number].settled))
+                for number, tried in self._failed.items()
                 if number in there
             }
             self.tell()
@@ -104,27 +116,29 @@ class Reconciler:
                 await asyncio.sleep(TROUBLED_LOOK_S)
 
     async def _take(self, step: Wish) -> None:
-        back = step.generation < self.stands_at(step.model)
+        have = self._configured if step.wanted is Wanted.CONFIGURED else self._have
+        back = step.generation < have.get(step.model, 0)
         try:
-            if step.wanted is Wanted.LOADED:
-                await self._engine.load(step.model, step.config)
-            else:
-                with contextlib.suppress(UnknownModel):  # then there is nothing to unload
-                    await self._engine.unload(step.model)
+            match step.wanted:
+                case Wanted.LOADED:
+                    await self._engine.load(step.model, step.config)
+                case Wanted.UNLOADED:
+                    with contextlib.suppress(UnknownModel):  # then there is nothing to unload
+                        await self._engine.unload(step.model)
+                case Wanted.CONFIGURED:
+                    await self._engine.configure(step.model, read(step.config))
         except Exception as error:
             if not isinstance(error, ModelError):
                 log.exception("model %r could not be %s", step.model, step.wanted)
             if not back:
                 reason = str(error) if isinstance(error, ModelError) else "the worker failed; its log has the reason"
-                self._failed[step.generation] = (Failure(step.generation, step.model, reason), error)
+                self._failed[step.generation] = _InVain(step, Failure(step.generation, step.model, reason), error)
                 return
             log.warning("model %r stays as it is, although that is not wanted any more: %s", step.model, error)
-        self._have[step.model] = step.generation
-        self._failed = {
-            number: told for number, told in self._failed.items() if told[0].model != step.model or number > step.generation
-        }
+        have[step.model] = step.generation
+        self._failed = {number: tried for number, tried in self._failed.items() if not _settles(step, tried.wish)}
         if not step.generation:
-            del self._have[step.model]
+            del have[step.model]
 
     async def _first_look(self) -> Snapshot | None:
         store, loop = self._store, asyncio.get_running_loop()
@@ -147,3 +161,9 @@ class Reconciler:
         if self._troubled:
             self._troubled = False
             log.info("the control store can be used again")
+
+
+def _settles(done: Wish, other: Wish) -> bool:
+    """Whether what is done takes the place of another wish, so that it is of no account any more that it failed."""
+    alike = (done.wanted is Wanted.CONFIGURED) == (other.wanted is Wanted.CONFIGURED)
+    return alike and done.model == other.model and other.generation <= done.generation

@@ -11,17 +11,22 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.live import Change, laid, read, write
+
 
 class Wanted(StrEnum):
     """What a model should be."""
 
     LOADED = "loaded"
     UNLOADED = "unloaded"
+    CONFIGURED = "configured"
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of one model from one generation on; ``config`` overrides sections of its `model.toml`, as JSON."""
+    """What is wanted of one model from one generation on. ``config``, as JSON: what a load overrides of its `model.toml`; of a wish
+    to have it configured, all that is changed of it. Whether a model is loaded and how it is configured are two things: a wish for
+    the one never takes the place of one for the other."""
 
     generation: int
     model: str
@@ -51,9 +56,21 @@ def wish(connection: sqlite3.Connection, model: str, wanted: Wanted, config: str
     return Wish(number, model, wanted, config)
 
 
+def change(connection: sqlite3.Connection, model: str, change: Change) -> Wish:
+    """Writes the wish for what is changed of a model after a change, on trial; two changes at once are one after the other."""
+    row = connection.execute(
+        "SELECT config FROM wanted WHERE model = ? AND wanted = ? ORDER BY generation DESC LIMIT 1",
+        (model, Wanted.CONFIGURED.value),
+    ).fetchone()
+    return wish(connection, model, Wanted.CONFIGURED, write(laid(read(None if row is None else row[0]), change)))
+
+
 def settle(connection: sqlite3.Connection, done: Wish) -> None:
-    """The wish stays; those before it for the same model do not."""
-    connection.execute("DELETE FROM wanted WHERE model = ? AND generation < ?", (done.model, done.generation))
+    """The wish stays; those before it for the same thing of the same model do not."""
+    connection.execute(
+        "DELETE FROM wanted WHERE model = ? AND generation < ? AND (wanted = ?) = ?",
+        (done.model, done.generation, Wanted.CONFIGURED.value, done.wanted is Wanted.CONFIGURED),
+    )
     connection.execute("UPDATE wanted SET settled = 1 WHERE generation = ?", (done.generation,))
 
 
