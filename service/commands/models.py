@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import click
 
+from models.nearest import nearest
 from service.commands.client import DEFAULT_URL, REFUSALS, Client, Refused, Reply, Unreachable
 from service.commands.credential import credential, key_file, shown
 from service.commands.table import table
@@ -117,7 +118,7 @@ def config(
 
 def changed(keys: Sequence[str], shown: Mapping[str, Any]) -> dict[str, Any]:
     """The change that ``key=value`` and ``section.key=value`` ask for; ``shown`` is what the server says of the model, and so which
-    section a key is in. One that it does not know goes to it as it is: it names the nearest. Raises ValueError."""
+    section a key is in, or the one that is meant: of a key that it does not know the server itself says so. Raises ValueError."""
     change: dict[str, Any] = {}
     for word in keys:
         key, equals, text = word.partition("=")
@@ -173,7 +174,8 @@ def listed(index: Sequence[dict[str, Any]]) -> str:
 def _put(change: dict[str, Any], key: str, shown: Mapping[str, Any], value: object) -> None:
     section, dot, own = key.rpartition(".")
     if not dot:
-        section = next((name for name, keys in _sections(shown).items() if key in keys), "")
+        home = {known: name for name, keys in _sections(shown).items() for known in keys}
+        section = home.get(nearest(key, home, 0.7) or "", "")
     if section:
         change.setdefault(section, {})[own] = value
     else:

@@ -363,11 +363,20 @@ TOLD = {
 
 
 def test_a_key_finds_its_section_and_its_value_its_type() -> None:
-    words = ["max_rows=128", "close=full", "ttl_s=2.5", "cache.auto=true", "target_p99_ms=null", "batching.max_row=3", "maxrow=4"]
+    words = [
+        "max_rows=128",
+        "close=full",
+        "ttl_s=2.5",
+        "cache.auto=true",
+        "target_p99_ms=null",
+        "batching.max_row=3",
+        "maxrow=4",
+        "threads=2",
+    ]
     assert changed(words, TOLD) == {
-        "batching": {"max_rows": 128, "close": "full", "target_p99_ms": None, "max_row": 3},
+        "batching": {"max_rows": 128, "close": "full", "target_p99_ms": None, "max_row": 3, "maxrow": 4},
         "cache": {"ttl_s": 2.5, "auto": True},
-        "maxrow": 4,
+        "threads": 2,
     }
 
 
