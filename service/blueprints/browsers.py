@@ -30,7 +30,7 @@ TAKEN = (
     *headers.REQUEST,
 )
 #: What a page may read, beside what a browser lets every page read.
-READABLE = (*headers.RESPONSE, "Content-Encoding", "Content-Length", "Date", "Inference-Header-Content-Length", "Location", "Vary")
+READABLE = (*headers.RESPONSE, "Content-Encoding", "Content-Length", "Date", "Inference-Header-Content-Length", "Vary")
 #: For how long a browser need not ask again (seconds): the longest that any but Firefox takes.
 REMEMBERED_S = 7200
 

@@ -40,7 +40,10 @@ def keep_gate(app: Quart, service: Service) -> None:
         quart.g.principal = principal
         if access is None:  # nothing is there, which is for those alone to know who may come
             access = Access(None)
-        model = None if access.model is None else (running.view_args or {}).get(access.model, "")
+        if access.in_query:
+            model = running.args.get(access.model or "")
+        else:
+            model = None if access.model is None else (running.view_args or {}).get(access.model, "")
         if not access.spends:
             quart.g.grant = Grant(principal)
             return

@@ -8,8 +8,9 @@ from typing import Any
 from models.live import SECTIONS
 from models.manifest import Manifest
 from models.shelf import State
+from service.jobs.record import State as JobState
 from service.openapi.inference import PARAMETERS, any_answer, any_model, any_prediction
-from service.openapi.schema import BOOLEAN, COUNT, TEXT, VERSION, Json, array, either, record, ref, said
+from service.openapi.schema import BOOLEAN, COUNT, NUMBER, TEXT, VERSION, Json, array, either, record, ref, said
 
 _TOTAL = record({"count": COUNT, "ns": COUNT}, description="How often, and how long all of it took, in nanoseconds.")
 _INDEXED = {
@@ -115,6 +116,24 @@ SCHEMAS: Mapping[str, Json] = {
     ),
     "UnloadRequest": record({"parameters": {"type": "object"}}, optional=("parameters",)),
     "Nothing": {"type": "object"},
+    "Job": record(
+        {
+            "id": TEXT,
+            "model": TEXT,
+            "version": said(TEXT, "Where one was asked for."),
+            "label": said(TEXT, "Where one was asked for."),
+            "state": {"enum": [state.value for state in JobState if state is not JobState.RECEIVING]},
+            "rows": COUNT,
+            "done": said(COUNT, "Rows that have their result."),
+            "failed": said(COUNT, "Those of them whose result is an error."),
+            "created": said(NUMBER, "Seconds since the epoch."),
+            "finished": {"type": ["number", "null"], "description": "Seconds since the epoch; null while it is not over."},
+            "error": said(TEXT, "Why it failed as a whole."),
+            "callback": TEXT,
+        },
+        optional=("version", "label", "error", "callback"),
+    ),
+    "Jobs": record({"jobs": array(ref("Job"))}),
     "ModelStatus": record(
         {"name": TEXT, "ready": BOOLEAN, "model_version_status": array(record(_STATUS))}, optional=("name", "ready")
     ),

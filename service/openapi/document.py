@@ -193,9 +193,10 @@ def _operation(described: Operation, name: str, parameters: list[Json]) -> Json:
     made: Json = {"tags": [described.tag], "operationId": name, "summary": described.summary}
     if described.description:
         made["description"] = described.description
-    made["parameters"] = [*parameters, *headers.parameter_refs(("X-Request-Id", *described.headers))]
+    made["parameters"] = [*parameters, *described.query, *headers.parameter_refs(("X-Request-Id", *described.headers))]
     if described.request is not None:
-        made["requestBody"] = {"required": described.required, "content": {JSON: {"schema": described.request}}}
+        bodies = {JSON: described.request, **described.others}
+        made["requestBody"] = {"required": described.required, "content": {kind: {"schema": body} for kind, body in bodies.items()}}
     responses: dict[str, Json] = {str(status): _answer(answer) for status, answer in described.answers.items()}
     for status in described.errors:
         responses[str(status)] = {"$ref": f"#/components/responses/{errors.response_name(status)}"}

@@ -36,6 +36,7 @@ RESPONSE: Mapping[str, Header] = {
     "RateLimit-Remaining": Header(COUNT, "How many of them are left.", (), (429,), False),
     "RateLimit-Reset": Header(COUNT, "Seconds until all of them are there again.", (), (429,), False),
     "RateLimit-Policy": Header(TEXT, "The budget: how many in a window of how many seconds, `100;w=1`.", (), (429,), False),
+    "Location": Header(TEXT, "Where what was made is told of."),
     "Allow": Header(TEXT, "The methods that the path takes.", (405,)),
     "WWW-Authenticate": Header(TEXT, "How to say who calls.", (401,)),
     "ETag": Header(TEXT, "Changes when the content does."),
@@ -66,6 +67,12 @@ REQUEST: Mapping[str, Json] = {
         "in": "header",
         "description": "`batch` asks for the header of the same name in the answer.",
         "schema": TEXT,
+    },
+    "Idempotency-Key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "1 to 128 visible ASCII characters: the same request with the same key is answered with the same job.",
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
     "Inference-Header-Content-Length": {
         "name": "Inference-Header-Content-Length",

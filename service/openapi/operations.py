@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from models.signature import Signature
 from service.openapi.errors import content
 from service.openapi.inference import JSON, Exchange, oip, predict
-from service.openapi.schema import BINARY, TEXT, Json, either, ref
+from service.openapi.schema import BINARY, BOOLEAN, COUNT, TEXT, Json, array, either, record, ref
 
-INFERENCE, MODELS, REPOSITORY, HEALTH, SERVER, DOCUMENTATION = (
-    "Inference", "Models", "Repository", "Health", "Server", "Documentation"
+INFERENCE, JOBS, MODELS, REPOSITORY, HEALTH, SERVER, DOCUMENTATION = (
+    "Inference", "Jobs", "Models", "Repository", "Health", "Server", "Documentation"
 )  # fmt: skip
 TAGS: Mapping[str, str] = {
     INFERENCE: "Ask a model. Every request is checked whole before it may wait beside others, and shares a batch with them.",
+    JOBS: "Many rows for one model, taken now and answered later, at low priority.",
     MODELS: "What the models are, and how they do.",
     REPOSITORY: "What there is to load; loading and unloading while serving.",
     HEALTH: "What orchestrators' probes ask.",
@@ -43,8 +44,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one route. ``request`` is the JSON that its body may be, ``errors`` the statuses from the table of errors,
-    ``headers`` the request's own beside X-Request-Id. ``guide``: known models are named as examples in the path."""
+    """One method of one route. ``request`` is the JSON that its body may be, ``others`` what else, by content type; ``errors`` the
+    statuses from the table of errors, ``headers`` the request's own beside X-Request-Id, ``query`` its parameters. ``guide``: known
+    models are named as examples in the path."""
 
     tag: str
     summary: str
@@ -56,6 +58,8 @@ class Operation:
     headers: tuple[str, ...] = ()
     guide: bool = True
     exchange: Callable[[Signature, str, str], Exchange] | None = None
+    others: Mapping[str, Json] = field(default_factory=dict)
+    query: tuple[Json, ...] = ()
 
 
 def _gives(schema: str, description: str = "As said.") -> Mapping[int, Answer]:
@@ -102,12 +106,62 @@ _HTML = Answer("A page.", {"text/html": TEXT}, ("ETag",))
 _FILE = Answer("A part of the page.", {"text/css": TEXT, "text/javascript": TEXT, "image/png": BINARY}, ("ETag",))
 _SAME = Answer("Not changed since the answer whose ETag was sent in If-None-Match.", {}, ("ETag",))
 
+_LINES = "application/x-ndjson"
+_JOB_LINES: Json = {**TEXT, "examples": ["[57.2, 0, 1, 3, 48.1, 12, 50.3, 60, 49.9, 4, 0.0, 30, 0.2, 121, 0.1]\n"]}
+_JOB_TABLE: Json = {**TEXT, "examples": ["user_id,k\n3,5\n4,5\n"]}
+_JOB_RESULTS: Json = {**TEXT, "examples": ['{"row":0,"prediction":0.0295}\n{"row":1,"error":"…","code":"invalid_input"}\n']}
+#: A job of the caller's.
+_JOB_ERRORS = (400, 404, 500, 503)
+
+
+def _asks(name: str, schema: Json, description: str, *, required: bool = False) -> Json:
+    return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
+
+
 OPERATIONS: Mapping[str, Operation] = {
     "oip.infer": _infer("Ask the newest version"),
     "oip.infer_version": _infer("Ask one version"),
     "tfserving.predict": _predict("Ask the newest version"),
     "tfserving.predict_version": _predict("Ask one version"),
     "tfserving.predict_label": _predict("Ask the version with a label"),
+    "jobs.create": Operation(
+        JOBS,
+        "Have many rows answered later",
+        {202: Answer("It is taken, whole, and survives a restart.", {JSON: ref("Job")}, ("Location",))},
+        (400, 404, 408, 409, 413, 415, 500, 503),
+        "The body is read while it arrives, and may be far larger than that of another request; its rows are instances of "
+        "TensorFlow Serving's form, of which a bad one costs no other anything.",
+        either(array({}, least=1), record({"instances": array({}, least=1)}, closed=True)),
+        True,
+        ("Idempotency-Key",),
+        others={_LINES: _JOB_LINES, "text/csv": _JOB_TABLE},
+        query=(
+            _asks("model", TEXT, "The model to ask.", required=True),
+            _asks("version", TEXT, "One version of it; without it the newest."),
+            _asks("label", TEXT, "The version with that label; not together with `version`."),
+            _asks("callback", TEXT, "Where the job is POSTed once it is over: a URL of one of `[jobs] callback_hosts`."),
+        ),
+    ),
+    "jobs.every": Operation(
+        JOBS, "Your jobs, the newest first; everybody's, for the scope admin", _gives("Jobs"), (400, 404, 500, 503)
+    ),
+    "jobs.one": Operation(JOBS, "What has become of a job", _gives("Job"), _JOB_ERRORS),
+    "jobs.end": Operation(
+        JOBS,
+        "Cancel a job, or forget one that is over",
+        {200: Answer("It is cancelled, and keeps the results that it has.", {JSON: ref("Job")}), 204: Answer("It is forgotten.")},
+        _JOB_ERRORS,
+    ),
+    "jobs.results": Operation(
+        JOBS,
+        "The results, also while they come",
+        {200: Answer("A line for each row, in their order; without a `row`, why there are no more.", {_LINES: _JOB_RESULTS})},
+        _JOB_ERRORS,
+        query=(
+            _asks("from", COUNT, "The first row to tell of."),
+            _asks("follow", BOOLEAN, "Whether to go on until the job is over: true unless said."),
+        ),
+    ),
     "oip.server": Operation(SERVER, "Name, version and the protocol's extensions that work here", _gives("Server")),
     "oip.model": Operation(MODELS, "Tensors, platform, and the versions that answer", _gives("Model"), _MODEL_ERRORS),
     "oip.ready": Operation(MODELS, "Whether it would answer", _ready("ModelReady"), (404, 500)),
