@@ -24,6 +24,8 @@ from service.blueprints.accounts import keep_accounts
 from service.blueprints.browsers import answer_browsers
 from service.blueprints.faults import answer_faults
 from service.blueprints.gatekeeping import keep_gate
+from service.blueprints.jobs import STREAMED
+from service.blueprints.streaming import stream_bodies
 from service.bounds import keep_bounds
 from service.cache.shelf import open_shelf
 from service.config import Config
@@ -36,6 +38,8 @@ from service.guard.gate import Gate
 from service.guard.limited import Limited
 from service.hooks import request_hooks
 from service.inference import Inference
+from service.jobs.callback import Callbacks
+from service.jobs.desk import Desk
 from service.lane.express import ExpressLane
 from service.lane.probes import Probes
 from service.metrics import families
@@ -71,7 +75,9 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     gate = Gate(config.auth, config.limits, keyring, tokens, budgets)
     follower = Follower(engine, place, config.workers, keyring=keyring if config.auth.api_keys else None, tokens=tokens)
     inference = Inference(engine, config.limits, account, limited, gate)
-    service = Service(config, engine, inference, place, follower, gate, exporter)
+    jobs = Desk(config, place, engine, gate) if config.jobs.enabled else None
+    callbacks = None if jobs is None else Callbacks(jobs, config.jobs)
+    service = Service(config, engine, inference, place, follower, gate, exporter, jobs)
     app = Quart("tureen", static_folder=None, template_folder=None)
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
     app.extensions[EXTENSION] = service
@@ -81,6 +87,7 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         app.register_blueprint(blueprint)
     answer_faults(app)
     keep_bounds(app, config.limits, limited)
+    stream_bodies(app, STREAMED)
     keep_accounts(app, account)
     keep_gate(app, service)
     limit_routes(app, budgets)
@@ -102,12 +109,18 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         follower.open()
         await follower.learn()  # nobody who has a key is turned away at the start
         service.loading = asyncio.get_running_loop().create_task(follower.start())
+        if jobs is not None and callbacks is not None:
+            await jobs.start()
+            callbacks.start()
         service.started.set()
 
     @app.after_serving
     async def stop() -> None:
         if service.loading is not None:
             service.loading.cancel()  # what loads now is waited for as long as what computes
+        if jobs is not None and callbacks is not None:
+            await callbacks.close()
+            await jobs.close()
         await follower.close()
         await engine.close()
         await budgets.close()

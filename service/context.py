@@ -13,6 +13,7 @@ from service.engine import Engine
 from service.guard.gate import Gate
 from service.health import Ailment, ailments
 from service.inference import Inference
+from service.jobs.desk import Desk
 from service.metrics.exporter import Exporter
 from service.processes.place import Place
 from service.store.follower import Follower
@@ -22,10 +23,10 @@ EXTENSION = "tureen"
 
 @dataclass(slots=True)
 class Service:
-    """One app's configuration, engine and way of answering. ``exporter``: None where nothing is counted. ``started``: the app
-    is served, and ``loading`` its models. ``express``: whether the express lane may take requests; ``first``: whether nothing
-    of the user's stands in front of it either, so that a server may take them before the app sees them. ``parting``: the worker
-    is about to stop, so answers close their connections."""
+    """One app's configuration, engine and way of answering. ``exporter``: None where nothing is counted; ``jobs``: where none are
+    taken. ``started``: the app is served, and ``loading`` its models. ``express``: whether the express lane may take requests;
+    ``first``: whether nothing of the user's stands in front of it either, so that a server may take them before the app sees them.
+    ``parting``: the worker is about to stop, so answers close their connections."""
 
     config: Config
     engine: Engine
@@ -34,6 +35,7 @@ class Service:
     follower: Follower
     gate: Gate
     exporter: Exporter | None = None
+    jobs: Desk | None = None
     loading: asyncio.Task[None] | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     express: bool = True

@@ -22,9 +22,9 @@ from service.errors import Forbidden, Unauthorized
 from service.guard.address import Trusted, caller
 from service.guard.budgets.budget import Allowance, tighter
 from service.guard.budgets.budgets import Budgets
-from service.guard.budgets.rules import NOTHING, Purse
+from service.guard.budgets.rules import ADDRESS, NOTHING, Purse
 from service.guard.credentials.credential import credential
-from service.guard.credentials.keyring import Keyring
+from service.guard.credentials.keyring import KEY, Keyring
 from service.guard.principal import Principal, Scope
 from service.sections import Auth, Limits
 
@@ -133,6 +133,15 @@ class Gate:
             purse = known.purse = self._budgets.purse(known.principal, model)
         return _pay(known.principal, purse, infers=True)
 
+    def again(self, principal: Principal, need: Scope, model: str) -> Grant:
+        """Lets in work that a request of his has asked for before, as he is now; it spends nothing but the rows that it is charged
+        for. Raises Unauthorized where he is not believed any more, Forbidden."""
+        if self.asks:
+            principal = self._now(principal)
+        if not principal.may(need, model):
+            raise _forbidden(principal, need, model)
+        return Grant(principal, self._budgets.purse(principal, model))
+
     def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
         """Spends the rows of his request that are not paid. None: done. Raises OverBudget, and so does a future."""
         purse = grant.purse
@@ -152,11 +161,21 @@ class Gate:
                 grant.allowance = spent
         return None
 
+    def _now(self, principal: Principal) -> Principal:
+        now = time()
+        if principal.name.startswith(KEY):
+            return self._keyring.holder(principal.name, now)
+        if principal.name.startswith(ADDRESS) or self._tokens is None:
+            raise Unauthorized("he came when others were asked who they are, or nobody")
+        if now >= principal.expires:
+            raise Unauthorized("the token has expired")
+        return principal
+
     def _unforwarded(self, peer: str) -> Principal:
         return self._of_address(caller((), peer, self._trusted))
 
     def _made(self, address: str) -> Principal:
-        return Principal(f"address:{address}", frozenset() if self.asks else _EVERYTHING)
+        return Principal(f"{ADDRESS}{address}", frozenset() if self.asks else _EVERYTHING)
 
 
 def _pay(principal: Principal, purse: Purse, *, infers: bool) -> Grant | asyncio.Future[Grant]:

@@ -49,6 +49,10 @@ class Ledger:
         self._state, self._bounds, self._clock = state, bounds, clock
         self._connection: sqlite3.Connection | None = None
 
+    def now(self) -> float:
+        """Seconds since the epoch, as the ledger counts them."""
+        return self._clock()
+
     # -- taking jobs in ------------------------------------------------------------------------------------------------
 
     def create(

@@ -12,6 +12,9 @@ from service.errors import Unauthorized
 from service.guard.credentials.key import ID_SLICE, LENGTH, Key, digest, well_formed
 from service.guard.principal import Principal
 
+#: How principals are called that hold a key.
+KEY: Final = "key:"
+
 #: What an unknown key is compared with. Nothing that could be sent has it: it is no key's form.
 _NOBODY: Final = digest(b"nobody")
 
@@ -57,10 +60,17 @@ class Keyring:
             raise Unauthorized("no key has that form")
         raise Unauthorized(of_it.why if same else f"{_UNKNOWN.why} or its secret is wrong")
 
+    def holder(self, name: str, now: float) -> Principal:
+        """Who holds, at that second since the epoch, the key that the principal of that name had. Raises Unauthorized."""
+        of_it = self._held.get(name.removeprefix(KEY).encode(), _UNKNOWN)
+        if now < of_it.until and of_it.principal is not None:
+            return of_it.principal
+        raise Unauthorized(of_it.why)
+
 
 def _held(key: Key) -> _Held:
     if key.revoked is not None:
         return _Held(key.digest, None, -math.inf, f"key {key.id} is revoked")
     until = math.inf if key.expires is None else key.expires
-    principal = Principal(f"key:{key.id}", key.scopes, key.models, key.budget, until)
+    principal = Principal(f"{KEY}{key.id}", key.scopes, key.models, key.budget, until)
     return _Held(key.digest, principal, until, f"key {key.id} has expired")
