@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.commands.bench.charts import BLUE, GRID, HEIGHT, MUTED, ORANGE, RED, WIDTH, Panel, ticks
+from service.commands.bench.charts import BLUE, HEIGHT, MUTED, ORANGE, RED, WIDTH, Panel, ticks
 from service.commands.bench.drawing import Box, Drawing, Path, Shape, Text
 from service.commands.tune.report import Report, curve
 from service.commands.tune.text import shown
@@ -10,6 +10,7 @@ from service.commands.tune.text import shown
 #: How much of what is above the goal is shown; more would leave no room for what is below.
 _ABOVE = 2.5
 _DOT, _SMALL = 6.0, 4.0
+_GREY = "#b4b4b4"
 
 
 def charts(report: Report) -> list[Drawing]:
@@ -26,7 +27,7 @@ def charts(report: Report) -> list[Drawing]:
     drawn = list(shown(report))
     for one in report.outcome.tried:
         if all(one is not other for _, other in drawn):
-            shapes += [_dot(panel, point.asked or 0.0, point.p99_ms, _SMALL, GRID, str(one.settings)) for point in one.paced]
+            shapes += [_dot(panel, point.asked or 0.0, point.p99_ms, _SMALL, _GREY, str(one.settings)) for point in one.paced]
     for (name, one), colour in zip(drawn, (BLUE, ORANGE), strict=False):
         points = curve(one)
         shapes.append(Path([panel.point(rate, min(p99, panel.most_y)) for rate, _, p99 in points], colour, 2.0))
@@ -37,7 +38,7 @@ def charts(report: Report) -> list[Drawing]:
 def _legend(names: list[str]) -> Drawing:
     shapes: list[Shape] = []
     left = 70.0
-    for name, colour in zip([*names, "others"], [*(BLUE, ORANGE)[: len(names)], GRID], strict=True):
+    for name, colour in zip([*names, "others"], [*(BLUE, ORANGE)[: len(names)], _GREY], strict=True):
         shapes += [Box((left, 6), 10, 8, colour), Text((left + 15, 14), name, colour=MUTED)]
         left += 7 * len(name) + 40
     return Drawing(WIDTH, 22, shapes)

@@ -14,6 +14,7 @@ from service.commands.tune.measured import Point, Tried, median
 FIRST, LEAST = 0.7, 0.05
 #: How much faster or slower the next turn is, where there is no bound yet on that side.
 _STEP = 1.4
+_MOST_STEPS = 4
 #: Rates so close together (their ratio) are not told apart: the lower one is tried again.
 _CLOSE = 1.04
 #: A pair's chance to be so good by luck, and its gain, from which on it is believed to be better.
@@ -43,18 +44,22 @@ def sustained(tried: Tried, goal: Goal) -> float | None:
     return best or None
 
 
-def following(tried: Tried, goal: Goal, capacity: float) -> float:
-    """The rate of the next turn: halfway, by their ratio, between the highest that seems to keep the goal and the lowest above it that
-    missed it. ``capacity``: what a closed loop got answered a second."""
+def following(tried: Tried, goal: Goal, capacity: float, beaten: float | None = None) -> float:
+    """The rate of the next turn: halfway, by their ratio, between the highest that seems to keep the goal and the lowest above it
+    that missed it; where none kept it, lower by more each time. ``capacity``: what a closed loop got answered a second.
+
+    ``beaten``: a rate that other settings are known to keep. Whether these are better shows above it, so they begin there, halfway.
+    """
     if goal.rate is not None:
         return goal.rate
     least = capacity * LEAST
     if not tried.paced:
-        return max(least, FIRST * capacity)
+        first = max(least, FIRST * capacity)
+        return first if beaten is None or beaten >= first else math.sqrt(beaten * first)
     low = sustained(tried, goal)
     missed = [_asked(point) for point in tried.paced if not goal.met(point) and (low is None or _asked(point) > low)]
     if low is None:
-        return max(least, min(missed) / _STEP)
+        return max(least, min(missed) / _STEP ** min(len(missed), _MOST_STEPS))
     if not missed:
         return low * _STEP
     high = min(missed)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ from service.errors import ConfigError, in_lines
 #: No request succeeded; nothing could be asked.
 FAILED, UNUSABLE = 1, 2
 CONFIG = Path("tureen.toml")
+#: Letters of a line in the picture.
+_WIDTH = 105
 _FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
@@ -161,7 +164,8 @@ def _write(report: Report, html: Path | None, picture: Path | None) -> None:
             html.write_text(page(report), encoding="utf-8")
         if picture is not None:
             said = [report.model, f"{report.load}; {report.machine}", *report.advice]
-            png.write(stacked(charts(report), [visible(line) for line in said]), picture)
+            lines = [line for sentence in said for line in textwrap.wrap(visible(sentence), _WIDTH)]
+            png.write(stacked(charts(report), lines), picture)
     except OSError as error:
         _stop(f"the report cannot be written: {error.filename}: {error.strerror}", UNUSABLE)
 

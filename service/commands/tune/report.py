@@ -49,9 +49,7 @@ class Report:
             if changed:
                 said.append(f"Use {outcome.advised.settings}: {beside}.")
             elif goal.rate is None and verdict.current_p99_ms <= goal.p99_ms:
-                said.append(
-                    f"Leave the settings as they are: they keep the goal too where the best of the others was compared, {beside}."
-                )
+                said.append(f"Leave the settings as they are: they keep the goal as well where others did best, {beside}.")
             else:
                 said.append(
                     f"Leave the settings as they are: the best of the others is not better by more than noise, {beside} "
@@ -139,7 +137,11 @@ class Report:
             return "Nothing is known of the goal."
         if self.outcome.met:
             return f"The goal is met: {self._measured()}."
-        return f"The goal of p99 {goal.p99_ms:g} ms is not met by anything that was tried; nearest is this: {self._measured()}."
+        missed = f"The goal of p99 {goal.p99_ms:g} ms is not met: {self._measured()}"
+        other = next((one for one in self.outcome.tried if sustained(one, goal) is not None), None)
+        if other is not None:
+            return f"{missed}. {other.settings} seemed to meet it, which is not confirmed."
+        return f"{missed} is the nearest of all that was tried."
 
     def _measured(self) -> str:
         """What the advised settings did."""

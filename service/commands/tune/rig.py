@@ -23,7 +23,7 @@ CONNECTIONS = 256
 #: Before each turn so much of its length is asked and not counted, at most (seconds): calls are timed anew after a load.
 _WARM, _LONGEST_WARM_S = 0.3, 0.5
 #: Fewer requests say little of a 99th percentile: a turn is up to so many times as long, to have them.
-_ENOUGH, _LONGER = 200, 3.0
+ENOUGH, _LONGER = 200, 3.0
 #: Beside the settings: one version, each request computed, none refused for whose it is.
 _ALONE: dict[str, Any] = {
     "versions": {"policy": "latest", "latest": 1, "labels": {}},
@@ -79,9 +79,9 @@ class Rig:
         """A turn; one of a low rate is longer. Raises KeyboardInterrupt, and what ``load`` does."""
         self.load(settings)
         if rate is not None:
-            seconds = min(max(seconds, _ENOUGH / rate), _LONGER * seconds)
+            seconds = min(max(seconds, ENOUGH / rate), _LONGER * seconds)
         warm_s = min(_WARM * seconds, _LONGEST_WARM_S)
-        self._run(rate, warm_s, seed + 1_000_000)
+        self._run(None if rate is None else rate / 2, warm_s, seed + 1_000_000)  # slower: nothing is to be left waiting
         record, unsent, busy, took = self._run(rate, seconds, seed)
         lost = record.failed + unsent
         return Point(

@@ -21,15 +21,15 @@ from service.commands.terminal import echo
 from service.commands.tune.choice import Goal
 from service.commands.tune.plan import Plan, plan
 from service.commands.tune.report import Report, machine
-from service.commands.tune.rig import Rig
-from service.commands.tune.search import Search
+from service.commands.tune.rig import ENOUGH, Rig
+from service.commands.tune.search import FIRST_TURNS, Search
 from service.commands.tune.server import served_alone, serving
 from service.commands.tune.settings import Settings, Space
 from service.config import Config
 from service.progress import Bar
 
 #: A load may take so long (seconds); an answer so many times the goal, and at least that.
-_LOAD_S, _TIMES_GOAL, _ANSWER_S = 600.0, 10.0, 1.0
+_LOAD_S, _TIMES_GOAL, _ANSWER_S = 600.0, 10.0, 0.5
 
 
 class NotAnswered(Exception):
@@ -80,7 +80,9 @@ def run(model: str, config: Config, goal: Goal, seconds: float, connections: int
         space, current = _space(entry.manifest, told, goal), Settings.of(entry.manifest)
         begun = time.perf_counter()
         rig.load(current)
-        planned = plan(seconds, time.perf_counter() - begun + rig.overhead_s, len(space.coarse(current)))
+        overhead_s = time.perf_counter() - begun + rig.overhead_s
+        least_s = 0.0 if goal.rate is None else ENOUGH / goal.rate
+        planned = plan(seconds, overhead_s, len(space.coarse(current)), FIRST_TURNS if goal.rate is None else 1, least_s)
         echo(f"tureen: {_told(planned, goal)}", err=True)
         search = Search(rig.measure, goal, space, current, planned, time.perf_counter, bar.show if bar is not None else _unseen)
         search.run()
@@ -106,7 +108,7 @@ def _space(manifest: Manifest, told: Mapping[str, Any], goal: Goal) -> Space:
 
 
 def _told(planned: Plan, goal: Goal) -> str:
-    about = f"{planned.seconds / 60:.3g} minutes" if planned.seconds >= 60 else f"{planned.seconds:.0f} s"
+    about = f"{planned.seconds / 60:.3g} minutes" if planned.seconds >= 90 else f"{planned.seconds:.0f} s"
     wanted = "the highest rate" if goal.rate is None else f"{goal.rate:,g} requests/s"
     return (
         f"trying {planned.settings} settings and what is near the best, for {wanted} with p99 within {goal.p99_ms:g} ms: "

@@ -12,11 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.commands.tune.choice import Goal, Verdict, following, ranked, sustained, verdict
+from service.commands.tune.choice import LEAST, Goal, Verdict, following, ranked, sustained, verdict
 from service.commands.tune.measured import Point, Tried, median
 from service.commands.tune.plan import Plan
 from service.commands.tune.settings import Settings, Space
 
+#: Turns of settings when they are first tried, where no rate is given.
+FIRST_TURNS = 2
+#: Turns after which the current settings, the first to be tried, need not have met the goal for the others to be tried.
+_KNOWN = 6
 #: How many a contest narrows down to, the current settings not counted.
 _LAST = 3
 #: Pairs of a confirmation at most: more tell hardly more. And after how many it is seen whether the rate was too high.
@@ -100,7 +104,14 @@ class Search:
         for settings in self._space.coarse(self._current.settings)[: self._plan.settings]:
             if self._over(self._plan.swept_s) and len(self._tried) > 1:
                 return
-            self._enter(settings, "sweep")
+            tried = self._enter(settings, "sweep")
+            while (
+                tried is self._current
+                and len(tried.points) < _KNOWN
+                and self._goal.rate is None
+                and sustained(tried, self._goal) is None
+            ):
+                self._turn(tried, "sweep")
 
     def _contest(self) -> None:
         field = ranked(list(self._tried.values()), self._goal)
@@ -122,18 +133,30 @@ class Search:
         goal = self._goal
         best = ranked(list(self._tried.values()), goal)[0]
         if best is self._current:
+            self._lower()
             return
         self._best = best
         rate = goal.rate or sustained(best, goal) or min(point.asked or 0.0 for point in best.paced)
         self._rate = rate
-        while len(self._pairs) < _PAIRS and not self._over(self._plan.seconds, turns=2):
+        pair_s = 2 * self._longest_s
+        while len(self._pairs) < _PAIRS and not self._over(self._plan.seconds, pair_s):
+            begun = self._now()
             self._pair(best, rate)
+            pair_s = self._now() - begun
             hopeful = goal.rate is None and (kept := sustained(best, goal)) is not None and rate >= kept * _LOWER
             if hopeful and len(self._pairs) == _GLANCE and median([pair[1].p99_ms for pair in self._pairs]) > goal.p99_ms:
                 rate *= _LOWER  # the luckiest turn chose it
                 if rate <= (sustained(self._current, goal) or 0.0):
                     return
                 self._rate, self._pairs = rate, []
+
+    def _lower(self) -> None:
+        """Where nothing met the goal yet, and nothing did better than the current settings: whether those meet it at a low rate."""
+        least = (self._current.capacity or 0.0) * LEAST
+        while sustained(self._current, self._goal) is None and not self._over(self._plan.seconds):
+            if self._goal.rate is not None or any((point.asked or 0.0) <= least for point in self._current.paced):
+                return
+            self._turn(self._current, "slower")
 
     def _enter(self, settings: Settings, step: str) -> Tried:
         """The first turns of settings: a closed loop for where to begin, where the rate is not given, and an open one."""
@@ -144,7 +167,9 @@ class Search:
         return found
 
     def _turn(self, tried: Tried, step: str) -> None:
-        self._take(tried, following(tried, self._goal, max(tried.capacity or 0.0, 1.0)), self._next_seed(), step)
+        goal = self._goal
+        beaten = max((sustained(one, goal) or 0.0 for one in self._tried.values()), default=0.0) or None
+        self._take(tried, following(tried, goal, max(tried.capacity or 0.0, 1.0), beaten), self._next_seed(), step)
 
     def _pair(self, best: Tried, rate: float) -> None:
         """A turn each, at the same rate with the same arrivals; who goes first changes from pair to pair."""
@@ -164,9 +189,9 @@ class Search:
         self._longest_s = max(0.7 * self._longest_s, self._now() - begun)
         return point
 
-    def _over(self, seconds: float, turns: int = 1) -> bool:
-        """Whether so many more turns would not be over so many seconds from the start."""
-        return self._now() - self._began + turns * self._longest_s > seconds
+    def _over(self, seconds: float, next_s: float = 0.0) -> bool:
+        """Whether what comes next, a turn or something that takes ``next_s``, would not be over so many seconds from the start."""
+        return self._now() - self._began + max(next_s, self._longest_s) > seconds
 
     def _next_seed(self) -> int:
         self._turns += 1

@@ -48,7 +48,8 @@ def served_alone(repository: Repository, model: str) -> tuple[ModelEntry, Path]:
     entries = {entry.name: entry for entry in repository.scan()}
     entry = entries.get(model)
     if entry is None:
-        raise NotServed(f"{unknown_model(model, entries)}; `tureen check` lists what the repository has")
+        there = ", ".join(list(entries)[:_KEPT]) or "none at all"
+        raise NotServed(f"{unknown_model(model, entries)}; the repository has {there}")
     if entry.problem is not None:
         raise NotServed(entry.problem)
     newest = next((version.source for version in reversed(entry.versions) if version.source is not None), None)
