@@ -92,7 +92,7 @@ class Tally:
 
 
 def answer(received: bytes) -> tuple[int, bytes, bool] | None:
-    """Status and body of an answer that is whole, and whether the connection stays; None where more is to come. Raises Unreadable."""
+    """Status and body of a whole answer, and whether its connection stays; None while more is to come. Raises Unreadable."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtests import forest
-from loadtests.flood import OK, UNANSWERED, Plan, Question, Tally, flood
+from loadtests.flood import OK, Plan, Question, Tally, flood
 from loadtests.hostile.server import pin
 from loadtests.run import StartFailed, free_port, serving
 
@@ -283,7 +283,9 @@ def _overloaded(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.overload", description="A server that is asked for more than it can do.")
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.overload", description="A server that is asked for more than it can do."
+    )
     parser.add_argument("--server", choices=["hypercorn", "uvicorn"], default="uvicorn")
     parser.add_argument("--seconds", type=float, default=10.0, help="what is due in so many seconds counts, default: 10")
     parser.add_argument("--factors", type=_factors, default=[1.0, 2.0, 5.0], help="times the capacity, default: 1,2,5")
