@@ -1,6 +1,7 @@
 """Bodies that views read while they arrive.
 
-Quart keeps what comes until it is read, without a bound but the whole body's, so one that is larger than memory cannot be taken. these paths what waits is bounded: past it nothing more is read off the connection, and TCP makes the client wait.
+Quart keeps what comes until it is read, without a bound but the whole body's, so one that is larger than memory cannot be taken.
+On these paths what waits is bounded: past it nothing more is read off the connection, and TCP makes the client wait.
 """
 
 from __future__ import annotations
