@@ -1,6 +1,6 @@
 """Keeping to ``target_p99_ms``: how large calls are, how long a window may wait, and who is refused, by what was measured.
 
-All of it follows from one number, the *goal*: nine tenths of the target, less a *correction*.
+All of it follows from one number, the *goal*: ``AIM`` of the target, less a *correction*.
 
 - **Rows of a call.** Who comes just after a call has begun waits for it, and then for his own: two calls have to fit into the goal.
   Of a size whose call is longer than half of it only those can be taken who come late enough, a share of ``(goal - call) / call``.
@@ -10,10 +10,10 @@ All of it follows from one number, the *goal*: nine tenths of the target, less a
   the goal he is refused. A call that is overdue is expected to take as long again as it is overdue, so that a stall shuts the door.
   Who finds nothing before him is always taken: refusing him would help nobody, and nothing would be measured any more.
 - **The correction** is what the predictions miss. Where the measured p99 of a hundred entries or more that came since the last
-  correction is above nine tenths of the target, it grows by the difference at once; it halves in ``HALF_S``. So it tightens at once
-  and loosens slowly, as Clipper's batch sizes do by additive increase and multiplicative decrease (D. Crankshaw et al., "Clipper: a
-  low-latency online prediction serving system", NSDI 2017, section 4.3). Unlike those it need not miss the target to find the size,
-  since the calls' times are measured.
+  correction is above ``AIM`` of the target, it grows by the difference; where it is below, it gives back ``LOOSEN`` of it. So it
+  tightens at once and loosens slowly, as Clipper's batch sizes do by additive increase and multiplicative decrease (D. Crankshaw et
+  al., "Clipper: a low-latency online prediction serving system", NSDI 2017, section 4.3). Unlike those it need not miss the target
+  to find the size, since the calls' times are measured.
 
 Entries of low priority have given way already: they are neither refused for the target nor counted in what is measured.
 """
@@ -31,10 +31,12 @@ from batching.policy import Policy
 from batching.sizes import Sizes
 
 #: The share of the target that is aimed at; the rest is for what no clock here sees.
-AIM = 0.9
-#: The most of the target that a correction takes, and the time in which it halves (seconds).
+AIM = 0.85
+#: The most of the target that a correction takes.
 MOST = 0.6
-HALF_S = 2.0
+#: The share that a correction gives back of what p99 is below the aim, and the time in which it halves by itself (seconds).
+LOOSEN = 0.05
+HALF_S = 5.0
 #: Entries whose latencies say how wrong the predictions are, and how often that is looked at (seconds).
 ENOUGH = 100
 CORRECT_S = 0.25
@@ -140,7 +142,8 @@ class Target:
             return
         if fresh.count >= ENOUGH:
             over_s = (fresh.quantile(0.99) or 0.0) - AIM * self._target_s
-            self._correction_s = min(self._corrected_s(now) + max(0.0, over_s), MOST * self._target_s)
+            step_s = over_s if over_s > 0 else LOOSEN * over_s
+            self._correction_s = min(max(0.0, self._corrected_s(now) + step_s), MOST * self._target_s)
         elif now < looked + HALF_S:
             return
         else:  # too few to tell

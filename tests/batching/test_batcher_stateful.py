@@ -15,7 +15,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batching import Answer, Arrays, Batcher, BatchingError, Closed, DeadlineExceeded, Policy, Priority, QueueFull, TooManyRows
+from batching import (
+    Answer,
+    Arrays,
+    Batcher,
+    BatchingError,
+    Closed,
+    DeadlineExceeded,
+    PastTarget,
+    Policy,
+    Priority,
+    QueueFull,
+    TooManyRows,
+)
 
 #: Rows are numbered through all entries, so that an answer tells whose it is.
 EPSILON = 1e-5
@@ -68,6 +80,7 @@ class Batching(RuleBasedStateMachine):
     )
     def begin(self, max_rows: int, window_ms: float, close: Any, instances: int, queue_rows: int, pure: bool) -> None:
         self.policy = Policy(max_rows, window_ms, close, instances, queue_rows, 2000)
+        self.most_rows, self.most_queued, self.most_called = max_rows, queue_rows, instances
         self.pure = pure
         self.loop.run_until_complete(self.make())
 
@@ -92,11 +105,15 @@ class Batching(RuleBasedStateMachine):
     )
     def submit(self, rows: int, group: str, timeout_s: float | None, bad: bool, priority: Priority) -> None:
         numbers = range(self.rows, self.rows + rows)
+        tuned = self.batcher.tuned
+        most = self.policy.max_rows if tuned is None else tuned.max_rows
         healthy, closing, queued = self.batcher.healthy, self.closing is not None, self.batcher.queued_rows
         try:
             future = self.batcher.submit({"x": np.array(numbers)}, rows, group=group, timeout_s=timeout_s, priority=priority)
         except TooManyRows:
             assert rows > self.policy.queue_rows
+        except PastTarget:
+            assert self.policy.target_s is not None
         except QueueFull:
             assert queued + rows > self.policy.queue_rows
         except Closed:
@@ -107,7 +124,7 @@ class Batching(RuleBasedStateMachine):
             assert healthy
             assert not closing
             self.rows += rows
-            self.parts += -(-rows // self.policy.max_rows)
+            self.parts += -(-rows // most)
             self.lanes.update(dict.fromkeys(numbers, priority))
             if bad:
                 self.poison.add(numbers[-1])
@@ -129,6 +146,21 @@ class Batching(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.later(seconds)
 
+    @rule(
+        max_rows=st.integers(1, 6),
+        window_ms=st.sampled_from([0, 1, 500]),
+        instances=st.integers(1, 3),
+        queue_rows=st.integers(1, 25),
+        target_ms=st.sampled_from([None, None, 5, 30, 500]),
+    )
+    def reconfigure(self, max_rows: int, window_ms: float, instances: int, queue_rows: int, target_ms: float | None) -> None:
+        """Another policy, live; what was taken by the one before may still wait, or be called, and no more than that."""
+        self.policy = Policy(max_rows, window_ms, "early", instances, queue_rows, 2000, target_ms)
+        self.most_rows = max(self.most_rows, max_rows)
+        self.most_queued = max(queue_rows, self.batcher.queued_rows)
+        self.most_called = max(instances, self.batcher.calls_in_flight)
+        self.batcher.reconfigure(self.policy)
+
     @rule()
     @precondition(lambda self: self.defects < 2)
     def break_down(self) -> None:
@@ -149,11 +181,10 @@ class Batching(RuleBasedStateMachine):
     def bounds_hold(self) -> None:
         if not hasattr(self, "batcher"):
             return
-        assert 0 <= self.batcher.queued_rows <= self.policy.queue_rows
-        assert self.pool.most <= self.policy.instances
-        assert self.batcher.calls_in_flight <= self.policy.instances
+        assert 0 <= self.batcher.queued_rows <= self.most_queued
+        assert self.batcher.calls_in_flight <= self.most_called
         for _, rows in self.pool.formed:
-            assert len(rows) <= self.policy.max_rows
+            assert len(rows) <= self.most_rows
 
     @invariant()
     def nobody_is_kept_past_the_deadline(self) -> None:

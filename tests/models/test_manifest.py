@@ -20,6 +20,7 @@ close = "full"
 instances = 2
 queue_rows = 99
 timeout_ms = 250.5
+target_p99_ms = 20
 [versions]
 policy = [4, 3]
 labels = { stable = 3, canary = 4 }
@@ -50,6 +51,7 @@ def test_every_key_has_the_documented_default() -> None:
             "instances": 1,
             "queue_rows": 1024,
             "timeout_ms": 1000.0,
+            "target_p99_ms": None,
         },
         "versions": {"policy": "latest", "latest": 1, "labels": {}},
         "cache": {"ttl_s": 0.0, "auto": False},
@@ -61,7 +63,9 @@ def test_every_key_has_the_documented_default() -> None:
 
 def test_every_key_can_be_set() -> None:
     manifest = Manifest.parse(FULL, model="m")
-    assert manifest.batching == Batching(max_rows=32, window_ms=5.0, close="full", instances=2, queue_rows=99, timeout_ms=250.5)
+    assert manifest.batching == Batching(
+        max_rows=32, window_ms=5.0, close="full", instances=2, queue_rows=99, timeout_ms=250.5, target_p99_ms=20.0
+    )
     assert manifest.versions.policy == (3, 4)
     assert manifest.versions.labels == {"stable": 3, "canary": 4}
     assert manifest.cache.ttl_s == 60.0
@@ -85,6 +89,11 @@ def test_every_key_can_be_set() -> None:
         ("[batching]\nwindow_ms = nan", "batching.window_ms: expected a finite number, got nan"),
         ("[batching]\nwindow_ms = inf", "batching.window_ms: expected a finite number, got inf"),
         ("[batching]\ntimeout_ms = 0", "batching.timeout_ms: expected a number of more than 0, got 0"),
+        ("[batching]\ntarget_p99_ms = 0", "batching.target_p99_ms: expected a number of more than 0, got 0"),
+        (
+            "[batching]\ntimeout_ms = 20\ntarget_p99_ms = 20",
+            "batching.target_p99_ms: expected a number of less than timeout_ms, which is 20, got 20.0",
+        ),
         ("[batching]\nclose = 'soon'", "batching.close: expected 'early' or 'full', got 'soon'"),
         ("[cache]\nttl_s = -0.5", "cache.ttl_s: expected a number of at least 0, got -0.5"),
         ("[runtime]\nthreads = 5000", "runtime.threads: expected a number of at most 1024, got 5000"),
