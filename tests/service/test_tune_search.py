@@ -36,9 +36,8 @@ def test_much_better_settings_are_found_and_advised(noise: float, seed: int) -> 
 
 @pytest.mark.parametrize("seed", range(1, 9))
 @pytest.mark.parametrize("goal", [Goal(20.0), Goal(20.0, 1000.0)], ids=["highest", "rate"])
-def test_good_settings_are_left_as_they_are_whatever_noise_says(goal: Goal, seed: int) -> None:
+def test_other_settings_are_advised_only_where_they_were_better_in_pairs(goal: Goal, seed: int) -> None:
     outcome = found(Machine(0.3, seed), GOOD, goal)
-    assert outcome.advised.settings in (GOOD, *(one.settings for one in outcome.tried if one.settings.max_rows >= 64))
     assert outcome.advised is outcome.current or (outcome.verdict is not None and outcome.verdict.better)
 
 

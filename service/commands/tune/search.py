@@ -105,13 +105,12 @@ class Search:
             if self._over(self._plan.swept_s) and len(self._tried) > 1:
                 return
             tried = self._enter(settings, "sweep")
-            while (
-                tried is self._current
-                and len(tried.points) < _KNOWN
-                and self._goal.rate is None
-                and sustained(tried, self._goal) is None
-            ):
+            while tried is self._current and self._unknown(tried):
                 self._turn(tried, "sweep")
+
+    def _unknown(self, tried: Tried) -> bool:
+        """Whether it may yet be found out, at lower rates, where settings meet the goal."""
+        return self._goal.rate is None and len(tried.points) < _KNOWN and sustained(tried, self._goal) is None
 
     def _contest(self) -> None:
         field = ranked(list(self._tried.values()), self._goal)

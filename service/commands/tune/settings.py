@@ -71,6 +71,8 @@ class Space:
         """A grid around the current settings, first those and the defaults, then what differs from them least."""
         default = Batching()
         rows = [current.max_rows, *self._rows(current.max_rows, 4)]
+        if self.batched and default.max_rows <= self.max_rows:
+            rows.insert(1, default.max_rows)
         windows: list[tuple[float, Close]] = [(current.window_ms, current.close)]
         if self.batched:
             windows += [(0.0, "early"), (min(5.0, self.window_ms), "early"), (min(2.0, self.window_ms), "full")]
