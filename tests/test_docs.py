@@ -61,7 +61,13 @@ def test_every_error_code_is_documented_with_its_status() -> None:
 
 
 def test_every_path_of_the_app_is_documented_and_no_other(tmp_path: Path) -> None:
-    variables = {"<model:name>": "M", "<segment:version>": "V", "<segment:label>": "L", "<segment:asset>": "FILE"}
+    variables = {
+        "<model:name>": "M",
+        "<segment:version>": "V",
+        "<segment:label>": "L",
+        "<segment:asset>": "FILE",
+        "<segment:job>": "J",
+    }
     served = set()
     for rule in create_app(Config(repository=tmp_path)).url_map.iter_rules():
         path = rule.rule

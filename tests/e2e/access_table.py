@@ -18,7 +18,7 @@ ELSEWHERE, OWN = "any other path or method", "a route or mounted app of yours, W
 
 _CODE = re.compile(r"`([A-Z]+) ([^`]+)`")
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
-_LETTERS = {"name": "M", "version": "V", "label": "L", "asset": "FILE"}
+_LETTERS = {"name": "M", "version": "V", "label": "L", "asset": "FILE", "job": "J"}
 
 
 @dataclass(frozen=True, slots=True)
