@@ -76,6 +76,8 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
     follower = Follower(engine, place, config.workers, keyring=keyring if config.auth.api_keys else None, tokens=tokens)
     inference = Inference(engine, config.limits, account, limited, gate)
     jobs = Desk(config, place, engine, gate) if config.jobs.enabled else None
+    if jobs is not None and exporter is not None:
+        exporter.watch(jobs.readings)
     callbacks = None if jobs is None else Callbacks(jobs, config.jobs)
     service = Service(config, engine, inference, place, follower, gate, exporter, jobs)
     app = Quart("tureen", static_folder=None, template_folder=None)

@@ -19,6 +19,8 @@ from service.guard.input.content import Content
 from service.jobs.ledger import Ledger
 from service.jobs.record import State
 from service.jobs.runner import Runner
+from service.metrics import families
+from service.metrics.families import Family
 from service.processes.place import Place
 
 Arguments = TypeVarTuple("Arguments")
@@ -32,11 +34,7 @@ EXPIRE_S: Final = 20.0
 
 
 class Desk:
-    """``service.jobs``; routes say ``await desk.ask(desk.ledger.get, job_id)``. The ledger is there once the app is served.
-
-    ``counts``: jobs by state, as last looked at. ``rows`` and ``errors``: results that this worker has written, and those of them
-    that are errors.
-    """
+    """``service.jobs``; routes say ``await desk.ask(desk.ledger.get, job_id)``. The ledger is there once the app is served."""
 
     ledger: Ledger
 
@@ -47,17 +45,17 @@ class Desk:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="tureen-jobs")
         self._runner: Runner | None = None
         self._tidying: asyncio.Task[None] | None = None
-        self.counts: Mapping[State, int] = {}
+        self._counts: Mapping[State, int] = {}
 
-    @property
-    def rows(self) -> int:
-        """Results that this worker has written."""
-        return 0 if self._runner is None else self._runner.rows
-
-    @property
-    def errors(self) -> int:
-        """Those of them that are errors."""
-        return 0 if self._runner is None else self._runner.errors
+    def readings(self) -> Mapping[tuple[Family, tuple[str, ...]], float]:
+        """How jobs stand, for the metrics."""
+        read: dict[tuple[Family, tuple[str, ...]], float] = {
+            (families.JOBS, (state.value,)): count for state, count in self._counts.items()
+        }
+        if self._runner is not None:
+            read[families.JOB_ROWS, ("prediction",)] = self._runner.rows - self._runner.errors
+            read[families.JOB_ROWS, ("error",)] = self._runner.errors
+        return read
 
     async def start(self) -> None:
         """Runs jobs from now on, those of an earlier start first."""
@@ -101,9 +99,9 @@ class Desk:
                 for _ in range(round(EXPIRE_S / TIDY_S)):
                     while await self.ask(self.ledger.sweep):
                         pass  # some at a time, so that whoever reads or writes meanwhile has his turn
-                    self.counts = await self.ask(self.ledger.counts)
+                    self._counts = await self.ask(self.ledger.counts)
                     await asyncio.sleep(TIDY_S)
             except StoreUnavailable as error:
-                self.counts = {}
+                self._counts = {}
                 log.warning("jobs are not tidied up: %s", error)
                 await asyncio.sleep(TIDY_S)

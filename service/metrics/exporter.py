@@ -13,7 +13,7 @@ from service.metrics.cells import Cells
 from service.metrics.exposition import Exposition
 from service.metrics.families import Family
 from service.metrics.meter import Meter
-from service.metrics.probe import Probe
+from service.metrics.probe import Probe, Readings
 from service.processes.place import Place
 from service.protocol.infer import Encoded
 
@@ -28,7 +28,8 @@ class Exporter:
         self.meter = Meter(region, engine.registry.knows)
         self.limited = Limited(region)
         self._engine, self._region = engine, region
-        self._probe = Probe(engine, region, place.slot, _logged)
+        self._readings: list[Readings] = [_logged]
+        self._probe = Probe(engine, region, place.slot, self._read)
         self._exposition = Exposition(place.board, cells, place.slot, server)
         self._turn = asyncio.Lock()
 
@@ -49,6 +50,10 @@ class Exporter:
 
         return count
 
+    def watch(self, readings: Readings) -> None:
+        """Publishes what they tell of, too."""
+        self._readings.append(readings)
+
     async def scrape(self, accept: str) -> Encoded:
         """All workers' metrics. Written in a thread, one scrape after the other."""
         async with self._turn:
@@ -61,9 +66,16 @@ class Exporter:
                 raise
         return Encoded(body, content_type.encode())
 
+    def _read(self) -> Mapping[tuple[Family, tuple[str, ...]], float]:
+        return {key: value for readings in self._readings for key, value in readings().items()}
 
-def _logged() -> Mapping[Family, float]:
+
+def _logged() -> Mapping[tuple[Family, tuple[str, ...]], float]:
     writer = logs.current()
     if writer is None:
         return {}
-    return {families.LOG_LINES: writer.written, families.LOG_DROPPED: writer.dropped, families.LOG_LEFT_OUT: writer.left_out}
+    return {
+        (families.LOG_LINES, ()): writer.written,
+        (families.LOG_DROPPED, ()): writer.dropped,
+        (families.LOG_LEFT_OUT, ()): writer.left_out,
+    }

@@ -108,6 +108,11 @@ CACHE_BYTES = Family("tureen_cache_bytes", "gauge", "What they take, with all th
 CACHE_EVICTED = Family("tureen_cache_evicted", "counter", "Answers that others drove out of memory before their time.")
 CACHE_UNANSWERED = Family("tureen_cache_unanswered", "counter", "Lookups that Redis did not answer in time, and were computed.")
 
+JOBS = Family("tureen_jobs", "gauge", "Asynchronous jobs that are kept, of all workers, by state.", ("state",), least=True)
+JOB_ROWS = Family(
+    "tureen_job_rows", "counter", "Results of jobs that were written, by whether they are predictions or errors.", ("result",)
+)
+
 #: What workers count in cells, by name.
 COUNTED: Final = {
     family.name: family
@@ -147,6 +152,8 @@ COUNTED: Final = {
         CACHE_BYTES,
         CACHE_EVICTED,
         CACHE_UNANSWERED,
+        JOBS,
+        JOB_ROWS,
     )
 }
 

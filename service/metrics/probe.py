@@ -30,8 +30,8 @@ LOOK_S: Final = 0.1
 PUBLISH_S: Final = 0.5
 REMEMBERED_S: Final = 10.0
 
-#: Counters that others keep: what they stand at, read twice a second.
-Readings = Callable[[], Mapping[Family, float]]
+#: What others keep: the labels' values of counters and gauges, and what they stand at, read twice a second.
+Readings = Callable[[], Mapping[tuple[Family, tuple[str, ...]], float]]
 
 
 class Lag:
@@ -111,8 +111,11 @@ class Probe:
                     del self._followed[batcher]
         self._show_ready(served)
         self._show_process()
-        for family, value in self._readings().items():
-            self._count(family, (), value)
+        for (family, labels), value in self._readings().items():
+            if family.kind == "gauge":
+                self._show(family, labels, value)
+            else:
+                self._count(family, labels, value)
         cells = self._region.cells
         for cell in before.keys() - self._gauges.keys():
             cells[cell] = math.nan

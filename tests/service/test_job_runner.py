@@ -140,7 +140,8 @@ async def test_a_job_gets_one_result_a_row_in_order(bench: Bench) -> None:
         over = await worker.over(job)
         assert (over.state, over.done, over.failed, over.error) == (State.SUCCEEDED, 100, 0, None)
         assert await worker.results(job) == answers(100)
-        assert (worker.desk.rows, worker.desk.errors) == (100, 0)
+        read = {(family.exposed, *labels): value for (family, labels), value in worker.desk.readings().items()}
+        assert (read["tureen_job_rows_total", "prediction"], read["tureen_job_rows_total", "error"]) == (100, 0)
 
 
 async def test_a_bad_row_harms_no_other(bench: Bench) -> None:

@@ -137,7 +137,7 @@ async def test_the_process_is_measured(probed: Probed) -> None:
 async def test_counters_that_others_keep_never_fall(tmp_path: Path) -> None:
     async with started(repository(tmp_path / "repository")) as engine:
         cells, lines = Cells.create(1), [3.0]
-        probe = Probe(engine, cells.region(0), 0, lambda: {families.LOG_LINES: lines[0]})
+        probe = Probe(engine, cells.region(0), 0, lambda: {(families.LOG_LINES, ()): lines[0]})
         seen = []
         for lines[0] in (3, 5, 2, 5, 6):
             probe.publish()
