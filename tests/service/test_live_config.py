@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from models.errors import LoadError
 from models.live import SECTIONS, checked, clashes, differences, laid, overlaid, shown
 from models.manifest import Manifest
 from service.commands.models import changed, configured, listed, put_back
-from service.store import ControlStore
+from service.store import ControlStore, Entry, Wanted, Wish, prepare
+from service.store.connection import connect
+from service.store.migrations import MIGRATIONS, migrate
+from service.store.reconcile import Baseline, baseline, due
 from tests.service.workers import LOAD, UNLOAD, Kitchen, Worker, until
 
 CONFIG, SHOWN = "/v1/models/m/config", "/v2/models/m/config"
@@ -124,6 +128,78 @@ def test_a_load_that_says_nothing_of_what_was_changed_clashes_with_nothing(confi
     assert clashes(config, {"batching": {"max_rows": 8}}) == []
 
 
+# -- what is wanted ----------------------------------------------------------------------------------------------------------
+
+
+def asked(model: str = "m") -> Entry:
+    return Entry("anonymous", "configure", model, "asked")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ControlStore]:
+    prepare(tmp_path)
+    made = ControlStore(tmp_path)
+    yield made
+    made.close()
+
+
+def wanted(store: ControlStore) -> list[tuple[str, str, str | None]]:
+    snapshot = store.look()
+    assert snapshot is not None
+    return [(wish.model, wish.wanted.value, wish.config) for wish in snapshot.wishes]
+
+
+def test_a_wish_for_a_change_and_one_for_a_load_settle_each_for_itself(store: ControlStore) -> None:
+    store.settle(store.change("m", {"batching": {"max_rows": 8}}, asked()), asked())
+    store.settle(store.wish("m", Wanted.LOADED, "{}", asked()), asked())
+    assert wanted(store) == [("m", "configured", '{"batching": {"max_rows": 8}}'), ("m", "loaded", "{}")]
+    store.settle(store.change("m", {"cache": {"ttl_s": 1}}, asked()), asked())
+    assert wanted(store) == [("m", "loaded", "{}"), ("m", "configured", '{"batching": {"max_rows": 8}, "cache": {"ttl_s": 1}}')]
+
+
+def test_a_change_that_is_withdrawn_leaves_those_before_it(store: ControlStore) -> None:
+    store.settle(store.change("m", {"batching": {"max_rows": 8}}, asked()), asked())
+    store.withdraw(store.change("m", {"batching": None}, asked()), asked())
+    assert wanted(store) == [("m", "configured", '{"batching": {"max_rows": 8}}')]
+
+
+def test_changes_of_other_models_are_their_own_affair(store: ControlStore) -> None:
+    store.change("n", {"batching": {"max_rows": 8}}, asked("n"))
+    store.change("m", {"cache": {"ttl_s": 1}}, asked())
+    assert [config for _, _, config in wanted(store)] == ['{"batching": {"max_rows": 8}}', '{"cache": {"ttl_s": 1}}']
+
+
+def test_what_was_wanted_before_changes_could_be_is_wanted_after_the_step_that_lets_them(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "control.db", "rwc")) as connection:
+        migrate(connection, MIGRATIONS[:5])
+        connection.execute("INSERT INTO wanted VALUES (7, 'm', 'loaded', '{}', 1, 0)")
+    prepare(tmp_path)
+    store = ControlStore(tmp_path)
+    assert wanted(store) == [("m", "loaded", "{}")]
+    store.close()
+
+
+def configured_as(generation: int, config: str | None = "{}", *, settled: bool = False) -> Wish:
+    return Wish(generation, "m", Wanted.CONFIGURED, config, settled)
+
+
+def test_a_worker_starts_from_the_settled_changes_beside_the_settled_loads() -> None:
+    load = Wish(2, "m", Wanted.LOADED, "{}", settled=True)
+    found = baseline([configured_as(1, '{"cache": {}}', settled=True), load, configured_as(3)])
+    assert found == Baseline(frozenset(), {"m": "{}"}, {"m": 2}, {"m": '{"cache": {}}'}, {"m": 1})
+
+
+def test_a_load_that_was_done_leaves_a_change_to_do_and_the_other_way_round() -> None:
+    load, change = Wish(5, "m", Wanted.LOADED), configured_as(4)
+    assert due([change, load], {"m": 5}, {}, ()) == [change]
+    assert due([change, load], {}, {"m": 4}, ()) == [load]
+    assert due([change, load], {}, {}, ()) == [change, load]
+
+
+def test_a_change_that_was_withdrawn_with_none_before_it_is_undone() -> None:
+    assert due([], {}, {"m": 4}, ()) == [configured_as(0, None)]
+
+
 # -- in the workers ----------------------------------------------------------------------------------------------------------
 
 
@@ -220,8 +296,8 @@ async def test_a_model_that_is_not_there_or_not_loaded_is_not_changed(pair: tupl
 async def test_changes_asked_of_several_workers_at_once_all_hold(pair: tuple[Worker, Worker]) -> None:
     one, other = pair
     keys: list[tuple[str, object]] = [("max_rows", 7), ("window_ms", 3.0), ("instances", 3), ("queue_rows", 77), ("close", "full")]
-    asked = [patch(worker, {"batching": {key: value}}) for worker, (key, value) in zip((one, other) * 3, keys, strict=False)]
-    assert [status for status, _ in await asyncio.gather(*asked)] == [200] * 5
+    asking = [patch(worker, {"batching": {key: value}}) for worker, (key, value) in zip((one, other) * 3, keys, strict=False)]
+    assert [status for status, _ in await asyncio.gather(*asking)] == [200] * 5
     for worker in pair:
         assert (await worker.ask("GET", SHOWN))[1]["changed"] == {"batching": dict(keys)}
 
@@ -248,9 +324,9 @@ async def test_workers_that_start_later_have_it_and_a_server_that_is_started_ane
 
 async def test_a_change_says_in_the_audit_what_was_and_what_is(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
     await patch(pair[0], {"batching": {"max_rows": 9, "window_ms": 2}, "cache": None})
-    done, asked = ControlStore(kitchen.database.parent).audit()
+    done, begun = ControlStore(kitchen.database.parent).audit()
     assert (done.action, done.target, done.outcome) == ("configure", "m", "done")
-    assert (asked.outcome, asked.detail) == ("asked", {"changed": {"batching.max_rows": [64, 9]}})
+    assert (begun.outcome, begun.detail) == ("asked", {"changed": {"batching.max_rows": [64, 9]}})
 
 
 async def test_an_answer_is_kept_from_the_change_on_that_says_so_and_no_longer_than_it_says(pair: tuple[Worker, Worker]) -> None:
