@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from models.manifest import Manifest
-from models.repository import Repository
 from service.commands.bench import payload
 from service.commands.bench.target import Target
 from service.commands.client import Client
@@ -59,14 +58,11 @@ class Requests:
 def run(model: str, config: Config, goal: Goal, seconds: float, connections: int, requests: Requests) -> Report:
     """Raises KeyboardInterrupt where it came before anything was measured; LoadError, NotServed, NotTaken, Unusable, NotAnswered,
     Unreachable and Refused."""
-    path = config.repository
-    repository = Repository.single_file(path, config.name) if path.is_file() else Repository(path, config.name)
-    entry, what = served_alone(repository, model)
+    entry, what = served_alone(config.repository, config.name, model)
     with ExitStack() as stack:
-        bar = stack.enter_context(Bar(sys.stderr)) if sys.stderr.isatty() else None
-        if bar is not None:
+        with Bar(sys.stderr) as bar:
             bar.show(0.0, "starting a server")
-        url = stack.enter_context(serving(what, model, config))
+            url = stack.enter_context(serving(what, model, config))
         client = stack.enter_context(Client(url, _LOAD_S))
         target = Target(url, model, None, requests.protocol)
         told = target.config(client)
@@ -84,8 +80,9 @@ def run(model: str, config: Config, goal: Goal, seconds: float, connections: int
         least_s = 0.0 if goal.rate is None else ENOUGH / goal.rate
         planned = plan(seconds, overhead_s, len(space.coarse(current)), FIRST_TURNS if goal.rate is None else 1, least_s)
         echo(f"tureen: {_told(planned, goal)}", err=True)
-        search = Search(rig.measure, goal, space, current, planned, time.perf_counter, bar.show if bar is not None else _unseen)
-        search.run()
+        with Bar(sys.stderr) as bar:
+            search = Search(rig.measure, goal, space, current, planned, time.perf_counter, bar.show)
+            search.run()
     outcome = search.outcome()
     if not outcome.tried:
         raise KeyboardInterrupt
@@ -114,7 +111,3 @@ def _told(planned: Plan, goal: Goal) -> str:
         f"trying {planned.settings} settings and what is near the best, for {wanted} with p99 within {goal.p99_ms:g} ms: "
         f"about {about}; Ctrl-C ends it and tells the best so far"
     )
-
-
-def _unseen(done: float, step: str) -> None:
-    """Where no terminal shows it."""

@@ -43,8 +43,12 @@ class NotServed(Exception):
     """There is no model to be tuned: a sentence with what to do."""
 
 
-def served_alone(repository: Repository, model: str) -> tuple[ModelEntry, Path]:
-    """The model, and what to serve: its own directory, or the whole repository where it may call others. Raises NotServed."""
+def served_alone(path: Path, name: str | None, model: str) -> tuple[ModelEntry, Path]:
+    """The model, and what to serve: its own directory or file, or the whole repository where it may call others.
+
+    ``path`` and ``name`` are a server's. Raises NotServed, and LoadError where there is no repository.
+    """
+    repository = Repository.single_file(path, name) if path.is_file() else Repository(path, name)
     entries = {entry.name: entry for entry in repository.scan()}
     entry = entries.get(model)
     if entry is None:
@@ -55,10 +59,8 @@ def served_alone(repository: Repository, model: str) -> tuple[ModelEntry, Path]:
     newest = next((version.source for version in reversed(entry.versions) if version.source is not None), None)
     if newest is None:
         raise NotServed(next(iter(entry.problems), f"model {model!r} has no version"))
-    only_file = not newest.stamp or newest.path.parent == repository.root
-    if len(entries) == 1 or newest.platform == "python" or only_file:
-        return entry, newest.path if not newest.stamp else repository.root
-    return entry, repository.root / model
+    whole = path.is_file() or len(entries) == 1 or newest.platform == "python"
+    return entry, path if whole else repository.root / model
 
 
 def configuration(config: Config) -> str:
