@@ -90,6 +90,11 @@ class Batcher:
         return self._queue.rows
 
     @property
+    def crowded(self) -> bool:
+        """Whether more rows wait than one call takes, so that somebody may be refused."""
+        return self._queue.rows >= self._rules.max_rows
+
+    @property
     def calls_in_flight(self) -> int:
         """Slots in use."""
         return len(self._running)
@@ -125,6 +130,14 @@ class Batcher:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left, place=place)
             return submit_in_parts(enqueue, inputs, rows, self._rules.max_rows)
         return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
+
+    def knock(self, timeout_s: float | None = None) -> None:
+        """Raises what an entry of one row and normal priority would be refused with now.
+
+        What will be refused need not be decoded first: it is when callers are too many that this time is dear.
+        """
+        now = self._clock()
+        self._admit(1, now, self._timeout_s if timeout_s is None else timeout_s, now)
 
     def reconfigure(self, policy: Policy) -> None:
         """Works by another policy from now on: what waits is looked at anew, and calls in flight end as they began.

@@ -64,6 +64,7 @@ class Inference:
         answer: Answer | None = None
         try:
             served = self._find(request)
+            _knock(request, served)
             if is_small(request):
                 infer = self._decode(request, served)
             else:
@@ -89,6 +90,7 @@ class Inference:
     def submit(self, request: Request) -> asyncio.Future[Answer]:
         """Decodes, checks and queues a small request, where the gate is immediate. Raises what the table of errors translates."""
         served = self._find(request)
+        _knock(request, served)
         try:
             infer = self._decode(request, served)
         except ServiceError as error:
@@ -184,6 +186,16 @@ def tell_allowance(request: Request, response: Response) -> None:
 def is_small(request: Request) -> bool:
     """Whether a request can be decoded on the loop."""
     return len(request.body) <= LARGE and b"content-encoding" not in request.headers
+
+
+def _knock(request: Request, served: Served) -> None:
+    """Raises what a request is refused with whatever its body holds; not of one that may have a priority, or a kept answer."""
+    headers = request.headers
+    if served.answers is not None or not served.batcher.crowded:
+        return
+    if b"x-priority" in headers or b"content-encoding" in headers or b"priority" in request.body:
+        return
+    served.batcher.knock(_timeout_s(headers.get(b"x-request-timeout-ms"), None))
 
 
 def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:
