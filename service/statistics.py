@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from batching import Batcher
 from batching.statistics import Calls, Tally
 from service.engine import Served
-from service.protocol.metadata import BatchTotals, ModelStatistics, Total
+from service.protocol.metadata import BatchTotals, ModelStatistics, Total, Tuning
 
 
 def of(served: Served) -> ModelStatistics:
@@ -26,7 +27,17 @@ def of(served: Served) -> ModelStatistics:
         cache_hit=_total(*given),
         cache_miss=Total() if answers is None else _total(answers.miss),
         batches=tuple(_batches(rows, calls) for rows, calls in sorted(counted.by_rows.items())),
+        tuning=_tuning(served.batcher),
     )
+
+
+def _tuning(batcher: Batcher) -> Tuning | None:
+    tuned = batcher.tuned
+    if tuned is None:
+        return None
+    p99_ms = None if tuned.p99_s is None else round(1000 * tuned.p99_s, 3)
+    window_ms = round(1000 * tuned.window_s, 3)
+    return Tuning(1000 * tuned.target_s, tuned.max_rows, window_ms, p99_ms, batcher.statistics.refused_for_target)
 
 
 def _batches(rows: int, calls: Calls) -> BatchTotals:

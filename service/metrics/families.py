@@ -38,6 +38,8 @@ class Family:
 
 _VERSION = ("model", "version")
 _WORKER = ("worker",)
+#: Each worker tunes its own batches: neither a sum nor the least of them says anything.
+_TUNED = (*_VERSION, *_WORKER)
 
 REQUESTS = Family(
     "tureen_requests", "counter", "Inference requests that ended, by HTTP status; 499: the client left.", (*_VERSION, "code")
@@ -67,6 +69,9 @@ LIMITED = Family(
 
 BATCHES = Family("tureen_batches", "counter", "Calls of the model, by why their batch closed.", (*_VERSION, "reason"))
 REFUSED = Family("tureen_refused", "counter", "Entries refused at the batcher's door.", _VERSION)
+PAST_TARGET = Family(
+    "tureen_past_target", "counter", "Entries among those refused that would have been answered later than target_p99_ms.", _VERSION
+)
 EXPIRED = Family("tureen_expired", "counter", "Entries whose deadline passed in the queue or in the call.", _VERSION)
 CANCELLED = Family("tureen_cancelled", "counter", "Entries whose client left before their answer.", _VERSION)
 DEFECTS = Family("tureen_batcher_defects", "counter", "Times that the batcher failed and started again.", _VERSION)
@@ -74,6 +79,15 @@ QUEUED = Family("tureen_queued_rows", "gauge", "Rows that wait for a slot now.",
 QUEUE_LIMIT = Family("tureen_queue_limit_rows", "gauge", "Rows that may wait for a slot.", _VERSION)
 SLOTS_USED = Family("tureen_slots_in_use", "gauge", "Calls of the model in flight now.", _VERSION)
 SLOTS = Family("tureen_slots", "gauge", "Calls of the model that may be in flight.", _VERSION)
+TARGET = Family("tureen_target_p99_seconds", "gauge", "The model's target_p99_ms, where it has one.", _TUNED)
+MEASURED = Family(
+    "tureen_accepted_p99_seconds",
+    "gauge",
+    "Of a model with a target: from queued to answered, the last seconds' p99.",
+    _TUNED,
+)
+CAP = Family("tureen_call_limit_rows", "gauge", "Of a model with a target: rows of a call, at most, now.", _TUNED)
+WAIT = Family("tureen_window_limit_seconds", "gauge", "Of a model with a target: how long a window may wait now.", _TUNED)
 MEMORY = Family(
     "tureen_model_memory_bytes", "gauge", "What the processes' resident memory grew by while the version loaded.", _VERSION
 )
@@ -129,6 +143,7 @@ COUNTED: Final = {
         STOOD_IN,
         BATCHES,
         REFUSED,
+        PAST_TARGET,
         EXPIRED,
         CANCELLED,
         DEFECTS,
@@ -136,6 +151,10 @@ COUNTED: Final = {
         QUEUE_LIMIT,
         SLOTS_USED,
         SLOTS,
+        TARGET,
+        MEASURED,
+        CAP,
+        WAIT,
         MEMORY,
         READY,
         LAG,

@@ -102,6 +102,7 @@ class Probe:
             self._count_batches(followed)
             if batcher in current:
                 self._show_batcher(followed)
+                self._show_tuned(followed)
                 followed.idle = 0
             elif batcher.calls_in_flight or batcher.queued_rows:
                 self._show_batcher(followed)
@@ -140,6 +141,7 @@ class Probe:
         statistics, before, labels = followed.batcher.statistics, followed.counted, followed.labels
         now: dict[tuple[Family, str], int] = {
             (families.REFUSED, ""): statistics.refused,
+            (families.PAST_TARGET, ""): statistics.refused_for_target,
             (families.EXPIRED, ""): statistics.expired,
             (families.CANCELLED, ""): statistics.cancelled,
             (families.DEFECTS, ""): statistics.defects,
@@ -162,6 +164,15 @@ class Probe:
         self._show(families.MEMORY, labels, followed.memory_bytes)
         if followed.answers is not None:
             self._show(families.CACHE_COSTLY, labels, float(followed.answers.costly))
+
+    def _show_tuned(self, followed: _Followed) -> None:
+        tuned, mine = followed.batcher.tuned, (*followed.labels, self._worker)
+        if tuned is None:
+            return
+        self._show(families.TARGET, mine, tuned.target_s)
+        self._show(families.MEASURED, mine, math.nan if tuned.p99_s is None else tuned.p99_s)
+        self._show(families.CAP, mine, tuned.max_rows)
+        self._show(families.WAIT, mine, tuned.window_s)
 
     def _show_ready(self, served: list[Served]) -> None:
         """1 for what answers, 0 for what should and does not. What was unloaded, or replaced, nobody misses."""

@@ -100,7 +100,19 @@ SCHEMAS: Mapping[str, Json] = {
             "execution_count": said(COUNT, "Calls."),
             "inference_stats": record(dict.fromkeys(_TOTALS, ref("Total"))),
             "batch_stats": array(record({"batch_size": COUNT, **dict.fromkeys(_SIZED, ref("Total"))})),
-        }
+            "tuning": ref("Tuning"),
+        },
+        optional=("tuning",),
+    ),
+    "Tuning": record(
+        {
+            "target_p99_ms": NUMBER,
+            "max_rows": said(COUNT, "Rows of a call, at most, now."),
+            "window_ms": said(NUMBER, "How long a window may wait, now."),
+            "p99_ms": said({"type": ["number", "null"]}, "From being queued to the answer, in the last seconds."),
+            "refused": said(COUNT, "Entries that would have been answered too late."),
+        },
+        description="What a model's target for its latency makes of its batches.",
     ),
     "Index": array(record(_INDEXED, optional=("version", "changed"))),
     "IndexRequest": record({"ready": said(BOOLEAN, "Leave out what does not answer.")}, optional=("ready",)),

@@ -33,7 +33,7 @@ MEANINGS: Mapping[str, str] = {
     "not_finite": "The answer holds NaN or Infinity, which JSON cannot say; ask for it in binary.",
     "internal": "A defect of the server; its log has the reason under the request's id.",
     "not_supported": "The protocol has it, this server does not.",
-    "queue_full": "As many rows wait as may; try again after Retry-After.",
+    "queue_full": "As many rows wait as may, or as can be answered within the target of the model; try again after Retry-After.",
     "jobs_full": "As many jobs are kept as may be, or as many bytes of them; try again after Retry-After, or delete some.",
     "model_not_ready": "The model loads, was unloaded, or did not load: the sentence says which.",
     "store_unavailable": "The store of what is wanted of the models cannot be used; nothing was changed, and what serves goes on.",

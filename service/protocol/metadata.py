@@ -7,7 +7,7 @@ extensions model_repository, model_configuration and statistics.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -48,6 +48,18 @@ class BatchTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a model's target for its latency makes of its batches now: see `docs/batching.md`. ``p99_ms``: None where nobody was
+    answered in the last seconds."""
+
+    target_p99_ms: float
+    max_rows: int
+    window_ms: float
+    p99_ms: float | None
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStatistics:
     """What one version has done since it was loaded.
 
@@ -69,6 +81,7 @@ class ModelStatistics:
     cache_hit: Total = Total()
     cache_miss: Total = Total()
     batches: tuple[BatchTotals, ...] = ()
+    tuning: Tuning | None = None
 
 
 def server_metadata(name: str, version: str, extensions: Sequence[str] = EXTENSIONS) -> Json:
@@ -187,4 +200,5 @@ def _statistics(model: ModelStatistics) -> Json:
             }
             for batch in model.batches
         ],
+        **({} if model.tuning is None else {"tuning": asdict(model.tuning)}),
     }

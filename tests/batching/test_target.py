@@ -123,7 +123,8 @@ def test_who_would_be_answered_too_late_is_refused_with_the_reason_and_when_to_c
     assert taken == list(range(28))  # the call in flight, six more and his own: 16 ms
     refused = target.refusal(1, 28, 1, running, 0.0)
     assert refused is not None
-    assert (refused.queued, refused.limit, refused.retry_after_s) == (28, 28, pytest.approx(0.018 - AIM * T))
+    assert (refused.queued, refused.limit) == (28, 28)
+    assert refused.retry_after_s == pytest.approx(0.018 - AIM * T)
     assert "28 rows wait before the request, which would be answered in about 18 ms; the model keeps to 20 ms" in str(refused)
 
 
@@ -217,4 +218,5 @@ def test_what_it_does_now_can_be_told(loop: asyncio.AbstractEventLoop) -> None:
     target = measured(Policy(window_ms=2, target_p99_ms=1000 * T), (64, 0.005))
     answered(loop, target, 0.004, 0.1)
     told = target.tuned(0.2)
-    assert (told.target_s, told.max_rows, told.window_s, told.p99_s) == (T, 64, 0.002, pytest.approx(0.004, rel=0.02))
+    assert (told.target_s, told.max_rows, told.window_s) == (T, 64, 0.002)
+    assert told.p99_s == pytest.approx(0.004, rel=0.02)

@@ -8,7 +8,7 @@ from typing import Literal
 from models import Signature, TensorSpec
 from models.shelf import IndexEntry, State
 from service.protocol import metadata
-from service.protocol.metadata import BatchTotals, ModelStatistics, Total
+from service.protocol.metadata import BatchTotals, ModelStatistics, Total, Tuning
 
 BATCHED = Signature(
     (TensorSpec("pixels", "FP32", [-1, 64]), TensorSpec("note", "BYTES", [-1, 1], optional=True)),
@@ -118,3 +118,8 @@ def test_statistics_give_each_total_its_own_place() -> None:
             }
         ]
     }
+
+
+def test_a_model_with_a_target_tells_what_it_makes_of_its_batches() -> None:
+    (told,) = metadata.statistics([ModelStatistics("m", "1", tuning=Tuning(20.0, 32, 1.5, None, 7))])["model_stats"]  # type: ignore[misc]
+    assert told["tuning"] == {"target_p99_ms": 20.0, "max_rows": 32, "window_ms": 1.5, "p99_ms": None, "refused": 7}

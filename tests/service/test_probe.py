@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching import Answer, QueueFull
+from batching import Answer, Policy, QueueFull
+from service import statistics
 from service.engine import Engine
 from service.metrics import families
 from service.metrics.cells import Cells
@@ -104,6 +105,25 @@ async def test_a_model_that_was_unloaded_is_not_missed(probed: Probed) -> None:
         assert probed.shown(family) == {}
     await probed.engine.load("double")
     assert probed.shown(families.READY) == {DOUBLE: 1}
+
+
+async def test_what_a_target_makes_of_the_batches_is_shown_while_the_model_has_one(probed: Probed) -> None:
+    mine = (*DOUBLE, "0")
+    assert probed.shown(families.TARGET) == {}
+    batcher = probed.engine.served("double").batcher
+    batcher.reconfigure(Policy(window_ms=1, target_p99_ms=500))
+    assert probed.shown(families.TARGET) == {mine: 0.5}
+    assert probed.shown(families.MEASURED) == {}
+    await probed.ask(1)
+    assert 0 < probed.shown(families.MEASURED)[mine] < 500
+    assert (probed.shown(families.CAP), probed.shown(families.WAIT)) == ({mine: 64}, {mine: 0.001})
+    (stats,) = [statistics.of(served) for served in probed.engine.versions() if served.model == "double"]
+    assert stats.tuning is not None
+    assert (stats.tuning.target_p99_ms, stats.tuning.max_rows, stats.tuning.refused) == (500.0, 64, 0)
+    batcher.statistics.refused_for_target += 3
+    assert probed.shown(families.PAST_TARGET) == {DOUBLE: 3}
+    batcher.reconfigure(Policy())
+    assert probed.shown(families.TARGET) == probed.shown(families.CAP) == {}
 
 
 async def test_a_model_that_does_not_load_is_missed(tmp_path: Path) -> None:
