@@ -70,11 +70,14 @@ class ExpressLane:
         except Exception as error:
             await refuse(inference.refused(error, found, headers, principal), scope, receive, send)
             return
-        body = await self._body(found, headers, principal, receive)
+        body, whole = await self._body(found, headers, principal, receive)
         if body is None:
             return
         if isinstance(body, Response):
-            await refuse(body, scope, receive, send)
+            if whole:
+                await answer(body, send)
+            else:
+                await refuse(body, scope, receive, send)
             return
         request = Request(found, {name: value for name, value in headers.items() if name not in SECRET}, body)
         request.principal, request.grant = principal, grant
@@ -91,24 +94,25 @@ class ExpressLane:
 
     async def _body(
         self, found: Target, headers: Headers, principal: Principal, receive: ASGIReceiveCallable
-    ) -> bytes | Response | None:
-        """The whole body; a refusal where it is over the limit; None where the client left before its end."""
+    ) -> tuple[bytes | Response | None, bool]:
+        """The body; a refusal where it is over the limit; None where the client left before its end. Whether it was read whole."""
         limit = self._inference.limits.body_bytes
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > limit:
-            return self._inference.too_large(found, headers, principal)
+            return self._inference.too_large(found, headers, principal), False
         chunks: list[bytes] = []
         size = 0
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return None
+                return None, False
             chunk = message.get("body", b"")
             size += len(chunk)
+            whole = not message.get("more_body", False)
             if size > limit:
-                return self._inference.too_large(found, headers, principal)
-            if not message.get("more_body", False):
-                return b"".join((*chunks, chunk)) if chunks else chunk
+                return self._inference.too_large(found, headers, principal), whole
+            if whole:
+                return b"".join((*chunks, chunk)) if chunks else chunk, True
             chunks.append(chunk)
 
 

@@ -63,12 +63,13 @@ class ExpressProtocol(Connection):
     outbox: Outbox
     longest: int
     last: Exchange | None = None
+    fresh: bool = True  # what comes next is a request's first byte, whoever reads it
 
     # -- what the socket and the parser tell -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """A whole request whose head is known is taken at once; everything else is parsed."""
-        if not self.between or (self.cycle is not None and not self.cycle.response_complete):
+        if not self.fresh or (self.cycle is not None and not self.cycle.response_complete):
             self.parse(data)
             return
         end = data.find(END) + len(END)
@@ -84,6 +85,11 @@ class ExpressProtocol(Connection):
         last = self.last
         if last is not None and last is not before and last.keep_alive and self.between and len(data) == end + last.head.length:
             self.heads.learn(data[:end], last.head)
+
+    def parse(self, data: bytes) -> None:
+        """Reads what came."""
+        super().parse(data)
+        self.fresh = self.between and not self.framing.lined
 
     def on_head(self) -> None:
         """Takes the request if it is a plain one."""
@@ -124,8 +130,8 @@ class ExpressProtocol(Connection):
     # -- the exchange --------------------------------------------------------------------------------------------------------
 
     def _take(self) -> Exchange | None:
-        if self.parser.get_method() != b"POST" or not self.service.first:
-            return None
+        if self.parser.get_method() != b"POST" or not self.service.first or self.limit_concurrency is not None:
+            return None  # a limit of uvicorn's counts tasks, of which there would be none
         found = _target(self.url)
         if found is None or (self.cycle is not None and not self.cycle.response_complete):
             return None

@@ -68,6 +68,11 @@ class Framing:
         return self._read is Framing._head and not self._part
 
     @property
+    def lined(self) -> bool:
+        """Whether the empty line that may stand before a request has come, or a part of it, and no request yet."""
+        return bool(self._blank)
+
+    @property
     def handed_over(self) -> bool:
         """Whether what comes is no request any more, but a WebSocket's."""
         return self._read is Framing._opaque
