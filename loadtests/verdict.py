@@ -62,4 +62,4 @@ def table(measured: Measured, checks: tuple[Check, ...]) -> str:
 
 def line(check: Check) -> str:
     """The check, as the table has it."""
-    return f"{check.name:8}{check.wanted:>12}{check.measured:>12}  {'passed' if check.passed else 'FAILED'}"
+    return f"{check.name:8}{check.wanted:>12} {check.measured:>11}  {'passed' if check.passed else 'FAILED'}"
