@@ -104,4 +104,7 @@ class Desk:
             except StoreUnavailable as error:
                 self._counts = {}
                 log.warning("jobs are not tidied up: %s", error)
-                await asyncio.sleep(TIDY_S)
+                await asyncio.sleep(EXPIRE_S)
+            except Exception:
+                log.exception("jobs are not tidied up by a defect")
+                await asyncio.sleep(EXPIRE_S)

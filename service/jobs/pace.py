@@ -40,6 +40,10 @@ class Pace:
         """Somebody else was seen."""
         self._busy_until = now + SEEN_S
 
+    def rest_s(self, seconds: float, now: float) -> float:
+        """How long to leave the machine to the others after a piece that took so long: as long again, where there are any."""
+        return seconds if now < self._busy_until else 0.0
+
     def took(self, rows: int, seconds: float, now: float) -> None:
         """So many rows held the others up for so long."""
         x, y, fade = float(rows), seconds, _FADING

@@ -93,6 +93,9 @@ class Runner:
             except StoreUnavailable as error:
                 log.warning("jobs wait: %s", error)
                 await asyncio.sleep(LOOK_S)
+            except Exception:  # the next job may fare better
+                log.exception("a job was left by a defect")
+                await asyncio.sleep(LOOK_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._news.wait()
@@ -154,6 +157,8 @@ class Runner:
                         pace.took(len(piece), made.held_s, now)
                     lines += made.lines
                     failed += made.failed
+                    if rest_s := pace.rest_s(made.held_s, now):
+                        await asyncio.sleep(rest_s)
             finally:
                 # What is computed is written, also where the rest of the chunk has to wait.
                 written = bool(lines) and await self._ask(self._ledger.put_results, claim, first, lines, failed)

@@ -34,6 +34,14 @@ def test_where_one_row_takes_longer_than_the_bound_more_of_them_may_add_half_of_
     assert settled(0.0, 0.050, busy=True) == 1
 
 
+def test_after_a_piece_the_machine_is_the_others_for_as_long_again() -> None:
+    pace = Pace()
+    assert pace.rest_s(0.002, 1.0) == 0.0
+    pace.others(1.0)
+    assert pace.rest_s(0.002, 1.0) == 0.002
+    assert pace.rest_s(0.002, 1.0 + SEEN_S) == 0.0
+
+
 def test_pieces_grow_again_when_the_others_have_left() -> None:
     pace = Pace()
     pace.others(0.0)

@@ -23,11 +23,13 @@ from service.guard.gate import Gate
 from service.guard.principal import Principal, Scope
 from service.jobs.desk import Desk
 from service.jobs.ledger import Ledger
+from service.jobs.ledger_schema import FILE
 from service.jobs.record import Job, State
 from service.processes.board import Board
 from service.processes.place import Place
 from service.protocol import tfserving
 from service.sections import Auth, Jobs, Limits
+from tests.service.disorder import locked
 
 MODEL = """
 import pathlib, time
@@ -281,3 +283,12 @@ async def test_a_job_ends_where_its_owner_may_not_ask_the_model_any_more(bench: 
 async def test_what_came_when_nobody_was_asked_is_not_run_where_everybody_is(bench: Bench) -> None:
     async with bench.worker(asks=True) as worker:
         assert (await worker.over(await worker.post(rows(9)))).state is State.FAILED
+
+
+async def test_while_another_process_holds_the_ledger_jobs_wait_and_then_go_on(bench: Bench) -> None:
+    async with bench.worker() as worker:
+        job = await worker.post(rows(3))
+        await worker.over(job)
+        with locked(bench.state / FILE):
+            await asyncio.sleep(0.1)
+        assert (await worker.over(await worker.post(rows(30)))).done == 30
