@@ -97,7 +97,9 @@ def test_statistics_give_each_total_its_own_place() -> None:
     names = ["success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss"]
     totals = {name: Total(index, 10 * index) for index, name in enumerate(names, 1)}
     batch = BatchTotals(4, Total(1, 2), Total(1, 3), Total(1, 4))
-    model = ModelStatistics("m", "1", last_inference=5, inference_count=6, execution_count=7, batches=(batch,), **totals)
+    model = ModelStatistics(
+        "m", "1", last_inference=5, inference_count=6, execution_count=7, batches=(batch,), tuning=None, **totals
+    )
     assert metadata.statistics([model]) == {
         "model_stats": [
             {
@@ -121,5 +123,6 @@ def test_statistics_give_each_total_its_own_place() -> None:
 
 
 def test_a_model_with_a_target_tells_what_it_makes_of_its_batches() -> None:
-    (told,) = metadata.statistics([ModelStatistics("m", "1", tuning=Tuning(20.0, 32, 1.5, None, 7))])["model_stats"]  # type: ignore[misc]
-    assert told["tuning"] == {"target_p99_ms": 20.0, "max_rows": 32, "window_ms": 1.5, "p99_ms": None, "refused": 7}
+    told = metadata.statistics([ModelStatistics("m", "1", tuning=Tuning(20.0, 32, 1.5, None, 7))])["model_stats"]
+    assert isinstance(told, list)
+    assert told[0]["tuning"] == {"target_p99_ms": 20.0, "max_rows": 32, "window_ms": 1.5, "p99_ms": None, "refused": 7}
