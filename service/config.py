@@ -222,7 +222,8 @@ def _unknown(given: _Given) -> Problem | None:
     if section in SECTIONS:
         known = f"{section}.{nearest(name, SECTIONS[section].model_fields)}"
     else:
-        known = nearest(given.key, [*_FIELDS, *SECTIONS]) or ""
+        theirs = [name for name in SECTIONS if given.key in SECTIONS[name].model_fields]
+        known = f"{theirs[0]}.{given.key}" if theirs else nearest(given.key, [*_FIELDS, *SECTIONS]) or ""
     if given.name.startswith(PREFIX):
         variable = PREFIX + known.upper().replace(".", "__") + ("__…" if known in SECTIONS else "")
         return Problem(given.name, "there is no such variable", variable, given.name)

@@ -125,7 +125,7 @@ async def results(job: str) -> quart.Response:
     service, desk = service_of(), _desk()
     asked = _query(("from", "follow"))
     start, follow = asked.get("from", "0"), asked.get("follow", "true")
-    if not (start.isascii() and start.isdigit() and len(start) <= 18):
+    if not (start.isascii() and start.isdigit() and len(start) <= 19 and int(start) < 2**63):
         raise BadRequest(f"from is {clip(start)!r}; expected the number of a row, from 0 on")
     if follow not in ("true", "false"):
         raise BadRequest(f"follow is {clip(follow)!r}; expected true or false")

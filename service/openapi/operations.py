@@ -136,7 +136,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ("Idempotency-Key",),
         others={_LINES: _JOB_LINES, "text/csv": _JOB_TABLE},
         query=(
-            _asks("model", TEXT, "The model to ask.", required=True),
+            _asks("model", {**TEXT, "minLength": 1}, "The model to ask.", required=True),
             _asks("version", TEXT, "One version of it; without it the newest."),
             _asks("label", TEXT, "The version with that label; not together with `version`."),
             _asks("callback", TEXT, "Where the job is POSTed once it is over: a URL of one of `[jobs] callback_hosts`."),
