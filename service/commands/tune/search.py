@@ -8,6 +8,7 @@ best arm identification and hyperparameter optimization", AISTATS 2016.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,10 +24,8 @@ FIRST_TURNS = 2
 _KNOWN = 6
 #: How many a contest narrows down to, the current settings not counted.
 _LAST = 3
-#: Pairs of a confirmation at most: more tell hardly more. And after how many it is seen whether the rate was too high.
+#: Pairs of a confirmation at most: more tell hardly more. And after how many it is seen whether they are of the right settings.
 _PAIRS, _GLANCE = 12, 3
-#: How much lower the rate of a confirmation is than the last one, whose rate the best did not keep.
-_LOWER = 0.9
 
 
 class Measure(Protocol):
@@ -129,25 +128,39 @@ class Search:
             field = ranked(field, self._goal)
 
     def _confirm(self) -> None:
-        goal = self._goal
-        best = ranked(list(self._tried.values()), goal)[0]
-        if best is self._current:
-            self._lower()
-            return
-        self._best = best
-        rate = goal.rate or sustained(best, goal) or min(point.asked or 0.0 for point in best.paced)
-        self._rate = rate
         pair_s = 2 * self._longest_s
+        while not self._over(self._plan.seconds, pair_s):
+            best = ranked(list(self._tried.values()), self._goal)[0]
+            self._best, self._pairs = best, []
+            if best is self._current:
+                self._lower()
+                return
+            self._rate = self._telling(best)
+            if self._prove(best):
+                return
+
+    def _telling(self, best: Tried) -> float:
+        """The rate that tells both apart: halfway between those up to which they keep the goal."""
+        goal = self._goal
+        if goal.rate is not None:
+            return goal.rate
+        kept = sustained(best, goal)
+        if kept is None:
+            return min(best.paced, key=lambda point: point.p99_ms).asked or 0.0
+        passed = sustained(self._current, goal) or min((point.asked or 0.0 for point in self._current.paced), default=kept)
+        return math.sqrt(passed * kept) if passed < kept else kept
+
+    def _prove(self, best: Tried) -> bool:
+        """Pairs of turns, as many as are of use; False where the best, chosen by a lucky turn, turn out not to be it."""
+        goal, pair_s = self._goal, 2 * self._longest_s
+        hopeful = goal.rate is None and sustained(best, goal) is not None
         while len(self._pairs) < _PAIRS and not self._over(self._plan.seconds, pair_s):
             begun = self._now()
-            self._pair(best, rate)
+            self._pair(best, self._rate)
             pair_s = self._now() - begun
-            hopeful = goal.rate is None and (kept := sustained(best, goal)) is not None and rate >= kept * _LOWER
             if hopeful and len(self._pairs) == _GLANCE and median([pair[1].p99_ms for pair in self._pairs]) > goal.p99_ms:
-                rate *= _LOWER  # the luckiest turn chose it
-                if rate <= (sustained(self._current, goal) or 0.0):
-                    return
-                self._rate, self._pairs = rate, []
+                return False
+        return True
 
     def _lower(self) -> None:
         """Where nothing met the goal yet, and nothing did better than the current settings: whether those meet it at a low rate."""
