@@ -38,8 +38,9 @@ jobs = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 
 #: The one whose body is read while it arrives.
 STREAMED: Final = frozenset({("POST", "/v1/jobs")})
-#: Rows are written to the ledger once there are so many bytes of them, or the first has waited so long (seconds).
-_WRITE_BYTES, _WRITE_S = 1024 * 1024, 1.0
+#: Rows are written to the ledger once there are so many bytes of them, or the first has waited so long (seconds). Of more at once
+#: the others notice: while 1 MiB is written they wait for the interpreter, at 63 MB of rows 140 ms at the median.
+_WRITE_BYTES, _WRITE_S = 128 * 1024, 1.0
 #: How often a job that is followed is looked at, and how many bytes of results are read at once, about.
 _LOOK_S, _READ_BYTES = 0.1, 256 * 1024
 _FIRST_READ, _MOST_READ = 16, 4096

@@ -12,8 +12,8 @@ from typing import Final
 from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia
 from service.protocol.coding import is_zlib
 
-#: What is inflated at once (bytes).
-PART: Final = 64 * 1024
+#: What is inflated, and read, at once (bytes): less than a millisecond, after which others may have the interpreter.
+PART: Final = 16 * 1024
 #: Of one gzip body: bgzip writes one for each 64 KiB, and empty ones cost time without ever reaching the limit.
 MOST_MEMBERS: Final = 65_536
 _MOST_LAYERS: Final = 2
