@@ -19,30 +19,36 @@ from models.footprint import resident_bytes
 LOOK_S: Final = 10.0
 GROWN: Final = 8 << 20
 LITTLE: Final = 0.2
+#: One that has not grown may have freed what it held the last time: when to try again, after how much work (seconds).
+WORKED_S: Final = 1.0
+AGAIN_S: Final = 60.0
 
 #: ``malloc_trim``: takes how many bytes to leave at the top.
 Trim = Callable[[int], int]
 
 
 class Growth:
-    """How small the worker has been since memory was last given back, and what it did meanwhile."""
+    """How small the worker has been since memory was last given back, and what it has done since."""
 
-    __slots__ = ("_cpu_s", "_least", "_looked")
+    __slots__ = ("_gave_at", "_gave_cpu_s", "_least", "_looked_at", "_looked_cpu_s")
 
     def __init__(self, now: float) -> None:
         self._least: int | None = None
-        self._looked, self._cpu_s = now, 0.0
+        self._looked_at = self._gave_at = now
+        self._looked_cpu_s = self._gave_cpu_s = 0.0
 
     def due(self, resident: int, cpu_s: float, now: float) -> bool:
         """Whether to give back, now that it is of that size (bytes) and has used so much of its cores since it began (seconds)."""
-        busy = (cpu_s - self._cpu_s) / max(now - self._looked, 1e-9)
-        self._looked, self._cpu_s = now, cpu_s
+        busy = (cpu_s - self._looked_cpu_s) / max(now - self._looked_at, 1e-9)
+        self._looked_at, self._looked_cpu_s = now, cpu_s
         self._least = resident if self._least is None else min(self._least, resident)
-        return busy < LITTLE and resident >= self._least + GROWN
+        if busy >= LITTLE:
+            return False
+        return resident >= self._least + GROWN or (cpu_s >= self._gave_cpu_s + WORKED_S and now >= self._gave_at + AGAIN_S)
 
     def gave_back(self, resident: int) -> None:
-        """It was given back, and that is the size since."""
-        self._least = resident
+        """It was given back when it was looked last, and that is the size since."""
+        self._least, self._gave_at, self._gave_cpu_s = resident, self._looked_at, self._looked_cpu_s
 
 
 async def keep_giving_back(trim: Trim | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models.footprint import resident_bytes
 from service.processes import slack
-from service.processes.slack import GROWN, Growth, keep_giving_back, malloc_trim
+from service.processes.slack import AGAIN_S, GROWN, WORKED_S, Growth, keep_giving_back, malloc_trim
 
 SMALL = 100 << 20
 
@@ -27,6 +27,17 @@ def test_what_could_not_be_given_back_is_not_tried_for_again() -> None:
     growth.gave_back(SMALL + GROWN)
     assert not growth.due(SMALL + 2 * GROWN - 1, 0.0, 20.0)
     assert growth.due(SMALL + 2 * GROWN, 0.0, 30.0)
+
+
+def test_what_was_still_held_the_last_time_is_given_back_later() -> None:
+    growth = Growth(0.0)
+    growth.due(SMALL, 0.0, 10.0)
+    growth.due(SMALL + GROWN, 0.0, 20.0)
+    growth.gave_back(SMALL + GROWN)
+    assert not growth.due(SMALL + GROWN, WORKED_S, 20.0 + AGAIN_S - 1)
+    assert growth.due(SMALL + GROWN, WORKED_S, 20.0 + AGAIN_S)
+    growth.gave_back(SMALL)
+    assert not growth.due(SMALL, WORKED_S, 20.0 + 3 * AGAIN_S)  # it has done nothing since
 
 
 def test_who_has_become_smaller_by_himself_is_measured_by_that() -> None:
