@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tests.e2e.guarded import Keychain
 from tests.e2e.kitchen import Gate, affine
 from tests.e2e.patience import PATIENCE_S, until
 from tests.e2e.served import Reply, Server, serving
-from tests.e2e.wire import wire
+from tests.e2e.wire import Wire
 
 LINES = {"Content-Type": "application/x-ndjson"}
 ROWS = 5000
@@ -96,20 +96,19 @@ class Bell(http.server.BaseHTTPRequestHandler):
 class Stand:
     """A server that takes jobs, who calls it, and who hears its callbacks."""
 
-    def __init__(self, server: Server, keys: Keychain, bell: http.server.HTTPServer, heard: list[tuple[str, Any]]) -> None:
+    def __init__(self, server: Server, keys: Sequence[str], bell: http.server.HTTPServer, heard: list[tuple[str, Any]]) -> None:
         self.server, self.heard = server, heard
         self.rung = f"127.0.0.1:{bell.server_port}"
-        self.mine, self.other = (Caller(server, keys.make(Scope.INFER)) for _ in range(2))
-        self.admin = Caller(server, keys.make(Scope.ADMIN))
-        self.greets = Caller(server, keys.make(Scope.INFER, models=frozenset({"greet"})))
-        for caller in (self.mine, self.other, self.admin, self.greets):
-            until(lambda caller=caller: caller.ask("GET", JOBS).status == 200, "the keys are known")  # type: ignore[misc]
+        self.mine, self.other, self.greets, self.admin = (Caller(server, key) for key in keys)
 
 
 @pytest.fixture(scope="module", params=["hypercorn", "uvicorn"])
 def stand(kitchen: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stand]:
     place = tmp_path_factory.mktemp("jobs")
-    keys = Keychain(_made(place / "state"))
+    keychain = Keychain(_made(place / "state"))
+    # Made before the server starts, so that both workers know them.
+    keys = [keychain.make(Scope.INFER), keychain.make(Scope.INFER)]
+    keys += [keychain.make(Scope.INFER, models=frozenset({"greet"})), keychain.make(Scope.ADMIN)]
 
     class OneBell(Bell):
         heard: list[tuple[str, Any]] = []  # noqa: RUF012
@@ -290,16 +289,26 @@ def test_questions_that_make_no_sense_are_refused(stand: Stand, query: str) -> N
     assert stand.mine.refused("GET", JOBS + query)[0] == (400 if "?" in query else 404)
 
 
+def half_sent(stand: Stand, body: bytes, keyed: Mapping[str, str]) -> Wire:
+    """A connection on which the body of a job is on its way; it is tried again where whoever looks for that was before it."""
+    head = [f"POST {JOBS}?model=affine HTTP/1.1", "Host: tureen", f"Content-Length: {len(body)}"]
+    head += [f"{name}: {value}" for name, value in {**stand.mine.key, **keyed}.items()]
+    while True:
+        connection = Wire(stand.server)
+        connection.send("\r\n".join([*head, "", ""]).encode(), body[:-10])
+        while not connection.readable:
+            if stand.mine.ask("POST", f"{JOBS}?model=affine", b"no row", keyed).status == 409:
+                return connection
+        connection.leave()
+
+
 def test_a_client_that_leaves_within_its_body_leaves_no_job(stand: Stand) -> None:
     before = stand.mine.jobs()
     keyed = {**LINES, "Idempotency-Key": "left"}
     body = lines_of(features(3000))
-    with wire(stand.server) as connection:
-        head = [f"POST {JOBS}?model=affine HTTP/1.1", "Host: tureen", f"Content-Length: {len(body)}"]
-        head += [f"{name}: {value}" for name, value in {**stand.mine.key, **keyed}.items()]
-        connection.send("\r\n".join([*head, "", ""]).encode(), body[:-10])
-        until(lambda: stand.mine.ask("POST", f"{JOBS}?model=affine", body, keyed).status == 409, "the key is taken")
+    connection = half_sent(stand, body, keyed)
     assert stand.mine.jobs() == before
+    connection.leave()
     until(lambda: stand.mine.ask("POST", f"{JOBS}?model=affine", body, keyed).status == 202, "the key is free again")
 
 
