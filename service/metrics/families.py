@@ -79,9 +79,9 @@ QUEUED = Family("tureen_queued_rows", "gauge", "Rows that wait for a slot now.",
 QUEUE_LIMIT = Family("tureen_queue_limit_rows", "gauge", "Rows that may wait for a slot.", _VERSION)
 SLOTS_USED = Family("tureen_slots_in_use", "gauge", "Calls of the model in flight now.", _VERSION)
 SLOTS = Family("tureen_slots", "gauge", "Calls of the model that may be in flight.", _VERSION)
-TARGET = Family("tureen_target_p99_seconds", "gauge", "The model's target_p99_ms, where it has one.", _TUNED)
+TARGET = Family("tureen_latency_target_seconds", "gauge", "The model's target_p99_ms, where it has one.", _TUNED)
 MEASURED = Family(
-    "tureen_accepted_p99_seconds",
+    "tureen_latency_accepted_seconds",
     "gauge",
     "Of a model with a target: from queued to answered, the last seconds' p99.",
     _TUNED,
