@@ -47,6 +47,9 @@ BEYOND_SCHEMAS = re.compile(
 )
 
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
+
+
 @schemathesis.check
 def no_defect(_: CheckContext, response: Response, case: Case[Any]) -> None:
     """A 5xx carries a code that says why it is none of ours."""
