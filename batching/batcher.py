@@ -242,7 +242,9 @@ class Batcher:
                 continue
             while window.entries and (idle := slots - len(self._running)) > 0:
                 room = share(window.rows, self._rules.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
-                entries = self._queue.take(bucket, room, self._alive)
+                # Where more wait than a call takes, none is computed in vain that will not have its answer in time.
+                in_time = self._alive if window.rows <= room else partial(self._alive, spare_s=self._pace.call_s(room))
+                entries = self._queue.take(bucket, room, in_time)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
                     self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
@@ -263,8 +265,8 @@ class Batcher:
         view = View(window.rows, window.oldest, window.deadline, pace.rested, pace.call_s(rows), pace.gap_s)
         return decide(view, self._rules, self._moment)
 
-    def _alive(self, entry: Entry) -> bool:
-        return settle.waits(entry, self._moment, self.statistics)
+    def _alive(self, entry: Entry, spare_s: float = 0.0) -> bool:
+        return settle.waits(entry, self._moment, self.statistics, spare_s)
 
     # -- a call and its end ----------------------------------------------------------------------------------------------
 

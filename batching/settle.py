@@ -34,13 +34,20 @@ def answer(batch: Batch, now: float, statistics: Statistics) -> None:
     statistics.queue.add(queued_s, answered)
 
 
-def waits(entry: Entry, now: float, statistics: Statistics) -> bool:
-    """Whether somebody still waits for a queued entry; tells one whose time is over so."""
+def waits(entry: Entry, now: float, statistics: Statistics, spare_s: float = 0.0) -> bool:
+    """Whether somebody still waits for a queued entry; tells one whose time is over so, or will be within ``spare_s`` seconds."""
     if entry.future.done():
         statistics.cancelled += entry.future.cancelled()
         return False
     if entry.deadline <= now:
         expire(entry, now, "queue", statistics)
+        return False
+    if entry.deadline <= now + spare_s:
+        statistics.expired += 1
+        waited, call = f"{1000 * (now - entry.enqueued):.0f} ms", f"about {1000 * spare_s:.3g} ms"
+        left = f"{1000 * (entry.deadline - now):.3g} ms"
+        error = DeadlineExceeded(f"after {waited} in the queue the request has {left} left, and a call takes {call}", "queue")
+        entry.future.set_exception(error)
         return False
     return True
 

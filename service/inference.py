@@ -159,7 +159,7 @@ class Inference:
         priority = request.headers.get(b"x-priority")
         if priority is not None:  # before the body's own, so that a proxy has the last word
             infer = request.infer = replace(infer, priority=_priority(priority))
-        return self.engine.submit(served, infer, timeout_s, request.key)
+        return self.engine.submit(served, infer, _left_s(request, served, timeout_s), request.key)
 
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         body, encoding = request.body, request.headers.get(b"content-encoding")
@@ -195,7 +195,14 @@ def _knock(request: Request, served: Served) -> None:
         return
     if b"x-priority" in headers or b"content-encoding" in headers or b"priority" in request.body:
         return
-    served.batcher.knock(_timeout_s(headers.get(b"x-request-timeout-ms"), None))
+    served.batcher.knock(_left_s(request, served, _timeout_s(headers.get(b"x-request-timeout-ms"), None)))
+
+
+def _left_s(request: Request, served: Served, timeout_s: float | None) -> float | None:
+    """What is left of a request's time, in seconds; None: all of the model's default."""
+    if not request.waited_s:
+        return timeout_s
+    return (served.batcher.policy.timeout_s if timeout_s is None else timeout_s) - request.waited_s
 
 
 def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:

@@ -23,10 +23,23 @@ class Request:
 
     ``principal`` is None until it is known who sent it, ``grant`` until he was let in, ``served`` until the version is found,
     ``infer`` until the body is decoded, at ``decoded``. ``key``: what its answer is kept under, where that was found on the way.
-    ``started`` and ``decoded`` are ``perf_counter``'s (seconds).
+    ``started`` and ``decoded`` are ``perf_counter``'s (seconds). ``waited_s``: how long it waited to be looked at.
     """
 
-    __slots__ = ("body", "decoded", "grant", "headers", "id", "infer", "key", "principal", "served", "started", "target")
+    __slots__ = (
+        "body",
+        "decoded",
+        "grant",
+        "headers",
+        "id",
+        "infer",
+        "key",
+        "principal",
+        "served",
+        "started",
+        "target",
+        "waited_s",
+    )
 
     principal: Principal | None
     grant: Grant | None
@@ -40,4 +53,5 @@ class Request:
         self.headers = headers
         self.body = body
         self.id = request_id(headers.get(b"x-request-id"))
+        self.waited_s = 0.0
         self.principal = self.grant = self.served = self.infer = self.key = None

@@ -20,6 +20,7 @@ from service.connections.hypercorn_watch import Watches
 from service.context import Service
 from service.guard.input.framing import END
 from service.lane.heads import LEAVE, Heads, judged
+from service.lane.inbox import Inbox
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Response, lines
 from service.routing import target
@@ -29,6 +30,7 @@ class ExpressConnection(Connection):
     """One connection. ``use_express_connections`` sets what all connections share."""
 
     heads: Heads
+    inbox: Inbox
     _taken: Taken | None = None
     _answered: asyncio.Event
 
@@ -53,7 +55,7 @@ class ExpressConnection(Connection):
         self._answered.clear()
         sender = head.sender(self.service.gate, _peer(protocol.client))
         self._taken = Taken(self.service.inference, head, sender, data[end:], self._answer)
-        self._taken.begin()
+        self.inbox.take(self._taken)
         return True
 
     def _is_between(self) -> bool:
@@ -129,10 +131,11 @@ def _peer(client: tuple[str, int] | None) -> str:
 
 def use_express_connections(service: Service) -> None:
     """Makes Hypercorn use these connections; it has no setting for that."""
-    known = Heads(service.gate)
+    known, coming = Heads(service.gate), Inbox()
 
     class ServiceConnection(ExpressConnection):
         heads = known
+        inbox = coming
         watches = Watches()
 
     ServiceConnection.service = service

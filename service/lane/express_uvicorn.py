@@ -26,6 +26,7 @@ from service.context import Service
 from service.guard.input.framing import END
 from service.lane.exchange import Exchange
 from service.lane.heads import LEAVE, Heads, judged
+from service.lane.inbox import Inbox
 from service.lane.outbox import Outbox
 from service.lane.taken import Taken
 from service.response import STATUS_LINES, Response
@@ -37,7 +38,7 @@ COMPANY = 4
 
 def express_protocol(service: Service) -> type[Connection]:
     """The protocol class for ``uvicorn.Config(http=...)``."""
-    heads, outbox = Heads(service.gate), Outbox()
+    heads, inbox, outbox = Heads(service.gate), Inbox(), Outbox()
     departures = Departures()
 
     class ServiceProtocol(ExpressProtocol):
@@ -50,7 +51,7 @@ def express_protocol(service: Service) -> type[Connection]:
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self.service = service
-            self.heads, self.outbox, self.departures = heads, outbox, departures
+            self.heads, self.inbox, self.outbox, self.departures = heads, inbox, outbox, departures
             self.longest = min(HIGH_WATER_LIMIT, service.config.limits.body_bytes)
 
     return ServiceProtocol
@@ -60,6 +61,7 @@ class ExpressProtocol(Connection):
     """One connection. ``express_protocol`` sets the service, what all connections share, and the longest body taken."""
 
     heads: Heads
+    inbox: Inbox
     outbox: Outbox
     longest: int
     last: Exchange | None = None
@@ -147,7 +149,7 @@ class ExpressProtocol(Connection):
     def _begin(self, exchange: Exchange, body: bytes) -> None:
         sender = exchange.head.sender(self.service.gate, self._peer())
         exchange.taken = taken = Taken(self.service.inference, exchange.head, sender, body, partial(self._write, exchange))
-        taken.begin()
+        self.inbox.take(taken)
 
     def _peer(self) -> str:
         return "" if self.client is None else self.client[0]

@@ -35,9 +35,17 @@ class Taken:
         self._pending: asyncio.Future[Answer] | asyncio.Future[Grant] | asyncio.Task[None] | None = None
         self._answering: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """Lets the request in, and gives it to the engine; what is refused at once is written at once."""
+    @property
+    def started(self) -> float:
+        """When the request came (``perf_counter``'s, seconds)."""
+        return self._request.started
+
+    def begin(self, waited_s: float = 0.0) -> None:
+        """Lets the request in, after a wait of so long, and gives it to the engine; what is refused at once is written at once."""
+        if self._write is None:
+            return  # its client left while it waited
         who, request = self._who, self._request
+        request.waited_s = waited_s
         if isinstance(who, Unauthorized):
             self._end(failed(who, request.id), None)
             return
