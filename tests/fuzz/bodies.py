@@ -16,7 +16,7 @@ from typing import Final
 from models.errors import InvalidInput
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
-from service.errors import BadRequest, BodyTooLarge, NotFinite, UnsupportedMedia
+from service.errors import BadRequest, BodyTooLarge, NotFinite, TensorTooLarge, TooManyRows, UnsupportedMedia
 from service.protocol import coding, oip, outline, tfserving
 from service.protocol.infer import Infer
 from service.protocol.oip_answer import Form
@@ -194,13 +194,13 @@ def parse_accept(data: bytes) -> bytes | None:
 OIP = Target(
     "oip",
     parse_oip,
-    (BadRequest, InvalidInput),
+    (BadRequest, InvalidInput, TensorTooLarge, TooManyRows),
 )
 
 TFSERVING = Target(
     "tfserving",
     parse_tfserving,
-    (BadRequest, InvalidInput),
+    (BadRequest, InvalidInput, TensorTooLarge, TooManyRows),
 )
 
 
