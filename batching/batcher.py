@@ -16,13 +16,13 @@ from concurrent.futures import Executor
 from functools import partial
 
 from batching import settle
-from batching.admission import refusal
 from batching.alarm import Alarm
 from batching.collate import compute
 from batching.company import Company
 from batching.cut import submit_in_parts
+from batching.door import Door
 from batching.entry import Answer, Arrays, Batch, Call, Entry
-from batching.errors import Closed, Defect, PastTarget
+from batching.errors import Defect
 from batching.outage import Outage
 from batching.pace import Pace
 from batching.policy import Policy
@@ -36,8 +36,6 @@ log = logging.getLogger("tureen.batching")
 
 #: A hop to a thread and back costs the loop about as much as such a call does (seconds).
 BRIEF_S = 100e-6
-#: Going through a full queue for callers who have left costs as much as many refusals: not more often than this (seconds).
-PRUNE_S = 0.005
 
 
 class Batcher:
@@ -65,8 +63,6 @@ class Batcher:
         self._loop = loop = asyncio.get_running_loop()
         # uvloop's own clock stands still within a turn and has steps of 1 ms, too coarse to measure calls with.
         self._clock = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
-        self._target: Target | None = None
-        self._adopt(policy)
         self._queue = Queue()
         self._running: set[Batch] = set()
         self._pace = Pace()
@@ -75,9 +71,12 @@ class Batcher:
         self._company = Company()
         self._wake = Alarm(loop, self._clock, partial(self._guarded, self._advance))
         self._expiry = Alarm(loop, self._clock, partial(self._guarded, self._expire_due))
-        self._moment = self._pruned = -math.inf
+        self._moment = -math.inf
         self._closing: asyncio.Future[None] | None = None
         self._outage = Outage()
+        self._door = Door(name, self._queue, self._running, self._pace, self._outage, self.statistics)
+        self._target: Target | None = None
+        self._adopt(policy)
 
     @property
     def healthy(self) -> bool:
@@ -125,7 +124,7 @@ class Batcher:
         place = now if priority is NORMAL else place_of(priority, now, self._ageing_s)
         room = self._queue.rows < self._room and rows == 1 and left > self._pace.slowest_s
         if not room or not left > 0 or self._closing is not None or now < self._outage.until:
-            self._admit(rows, now, left, place)  # one row more for the next call has nothing to be refused for
+            self._door.admit(rows, now, left, place)  # one row more for the next call has nothing to be refused for
         if rows > self._rules.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left, place=place)
             return submit_in_parts(enqueue, inputs, rows, self._rules.max_rows)
@@ -137,7 +136,7 @@ class Batcher:
         What will be refused need not be decoded first: it is when callers are too many that this time is dear.
         """
         now = self._clock()
-        self._admit(1, now, self._timeout_s if timeout_s is None else timeout_s, now)
+        self._door.admit(1, now, self._timeout_s if timeout_s is None else timeout_s, now)
 
     def reconfigure(self, policy: Policy) -> None:
         """Works by another policy from now on: what waits is looked at anew, and calls in flight end as they began.
@@ -152,6 +151,7 @@ class Batcher:
         """Takes nothing more, finishes what it holds, and returns when the last call has ended."""
         if self._closing is None:
             self._closing = self._loop.create_future()
+            self._door.closed = True
         self._guarded(self._advance)
         await asyncio.shield(self._closing)
 
@@ -166,36 +166,11 @@ class Batcher:
         self.policy = policy
         self._timeout_s, self._ageing_s = policy.timeout_s, policy.ageing_s
         target = self._target = None if policy.target_p99_ms is None else self._target or Target(policy, self._stacked)
-        self._rules = policy if target is None else target.adopt(policy, self._clock())
+        self._door.target = target
+        self._rules = self._door.rules = policy if target is None else target.adopt(policy, self._clock())
         self._room = min(policy.max_rows, policy.queue_rows) if target is None else 0  # then the door looks at everybody
 
-    # -- the door --------------------------------------------------------------------------------------------------------
-
-    def _admit(self, rows: int, now: float, left: float, place: float) -> None:
-        refused = self._refusal(rows, now, left, place, self._queue.rows)
-        if refused is None:
-            return
-        stale = self._queue.rows > 0 and now >= self._pruned + PRUNE_S
-        if stale:
-            self._moment = self._pruned = now
-            self._queue.prune(self._alive)  # those whose callers have left make room
-        ahead = self._queue.ahead(place)
-        if stale or ahead < self._queue.rows:
-            refused = self._refusal(rows, now, left, place, ahead)
-        if refused is not None:
-            self.statistics.refused += 1
-            self.statistics.refused_for_target += isinstance(refused, PastTarget)
-            raise refused
-
-    def _refusal(self, rows: int, now: float, left: float, place: float, ahead: int) -> Exception | None:
-        if self._closing is not None:
-            return Closed(f"{self.name} is being closed and takes no more requests")
-        if now < self._outage.until:
-            return Closed(f"{self.name} failed and starts again", self._outage.until - now)
-        refused = refusal(rows, left, self._queue.rows, self._pace, self._rules, ahead)
-        if refused is not None or self._target is None or place > now:
-            return refused
-        return self._target.refusal(rows, ahead, len(self._queue.windows), self._running, now)
+    # -- the queue -------------------------------------------------------------------------------------------------------
 
     def _enqueue(
         self, inputs: Arrays, rows: int, outputs: tuple[str, ...], group: Hashable, now: float, deadline: float, place: float
@@ -242,9 +217,11 @@ class Batcher:
                 continue
             while window.entries and (idle := slots - len(self._running)) > 0:
                 room = share(window.rows, self._rules.max_rows, idle) if self._stacked else 1  # one entry, of whatever rows
-                # Where more wait than a call takes, none is computed in vain that will not have its answer in time.
-                in_time = self._alive if window.rows <= room else partial(self._alive, spare_s=self._pace.call_s(room))
-                entries = self._queue.take(bucket, room, in_time)
+                keep = self._alive
+                if (window.rows > idle * self._rules.max_rows) if self._stacked else (len(window.entries) > idle):
+                    # More wait than can be computed now: none is computed in vain that will not have its answer in time.
+                    keep = partial(self._alive, spare_s=window.spare_s(self._pace.call_s(room), self._moment))
+                entries = self._queue.take(bucket, room, keep)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
                     self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
@@ -300,7 +277,7 @@ class Batcher:
             if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
                 self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before, batch.call_s)
             if self._target is not None:
-                self._rules = self._target.called(batch, now)
+                self._rules = self._door.rules = self._target.called(batch, now)
             settle.answer(batch, now, self.statistics)
         except BaseException:
             self._fail(batch.entries)

@@ -43,6 +43,11 @@ class Window:
             return self.rows
         return sum([entry.rows for entry in islice(entries, bisect_right(entries, place, key=_place))])
 
+    def spare_s(self, call_s: float, now: float) -> float:
+        """The time that an entry has to have left for a call of that length not to be in vain. 0 where not even the last has so
+        much: then the measured length may be wrong, and only another call can tell."""
+        return call_s if self.entries[-1].deadline > now + call_s else 0.0
+
     def replace(self, entries: deque[Entry]) -> None:
         """These wait now, and no others."""
         self.entries = entries

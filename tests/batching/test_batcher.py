@@ -337,37 +337,6 @@ async def test_an_entry_that_cannot_be_answered_in_time_is_refused_at_admission(
     bench.submit(4, timeout_s=4.1)
 
 
-async def test_where_more_wait_than_a_call_takes_none_is_computed_in_vain() -> None:
-    bench = Bench(Policy(max_rows=1, window_ms=0, timeout_ms=1e6))
-    await busy(bench)
-    await asyncio.sleep(2)
-    await bench.run()
-    await busy(bench)
-    late = bench.submit(1, timeout_s=4)
-    after = bench.submit(2)
-    await asyncio.sleep(3)
-    await bench.run()  # one second is left to the first, and a call has taken two
-    with pytest.raises(DeadlineExceeded, match="after 3000 ms in the queue") as told:
-        await late
-    assert told.value.stage == "queue"
-    await bench.run()
-    await after
-    assert [1.0] not in bench.calls
-
-
-async def test_who_is_alone_is_computed_however_little_time_is_left() -> None:
-    bench = Bench(Policy(max_rows=1, window_ms=0, timeout_ms=1e6))
-    await busy(bench)
-    await asyncio.sleep(2)
-    await bench.run()
-    await busy(bench)
-    alone = bench.submit(1, timeout_s=4)
-    await asyncio.sleep(3)
-    await bench.run()
-    await bench.run()
-    await alone
-
-
 async def test_the_wait_is_reckoned_in_calls_and_not_in_rows() -> None:
     bench = Bench(Policy(max_rows=64, window_ms=0, timeout_ms=1e6))
     await busy(bench)
