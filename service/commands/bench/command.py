@@ -12,6 +12,7 @@ import click
 from service.commands.bench import payload, png
 from service.commands.bench.arrivals import Arrivals
 from service.commands.bench.charts import charts, stacked
+from service.commands.bench.options import REPORT, asking
 from service.commands.bench.page import page
 from service.commands.bench.result import Asked, Result
 from service.commands.bench.run import run
@@ -26,7 +27,6 @@ FAILED, UNUSABLE = 1, 2
 #: Connections of a closed loop, and the most of an open one.
 CLOSED, OPEN = 32, 256
 _MOST_CONNECTIONS = 4096
-_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 _SECONDS = click.FloatRange(min=0.1, max=24 * 3600)
 
 
@@ -52,26 +52,15 @@ _SECONDS = click.FloatRange(min=0.1, max=24 * 3600)
 @click.option(
     "--warmup", type=click.FloatRange(min=0, max=3600), default=2.0, show_default=True, help="Seconds before that do not count."
 )
-@click.option("--rows", type=click.IntRange(1, 1_000_000), help="Rows of each request.  [default: 1]")
-@click.option("--distinct", type=click.IntRange(1, 100_000), help="Different requests that are made up.  [default: 64]")
-@click.option(
-    "--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of requests: JSON, one or a line."
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["oip", "oip-binary", "tfserving"]),
-    default="oip",
-    show_default=True,
-    help="The Open Inference Protocol, in JSON or with binary tensors, or TensorFlow Serving's :predict.",
-)
+@asking
 @click.option("--deadline-ms", type=click.IntRange(1), help="The deadline that each request asks for.  [default: the model's]")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True, help="Seconds for an answer."
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What is made up, and when it is due.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--html", type=_FILE, help="Write the report, with charts, into this file.")
-@click.option("--png", "picture", type=_FILE, help="Write the charts into this file (needs tureen[bench]).")
+@click.option("--html", type=REPORT, help="Write the report, with charts, into this file.")
+@click.option("--png", "picture", type=REPORT, help="Write the charts into this file (needs tureen[bench]).")
 def bench(
     model: str,
     version: str | None,

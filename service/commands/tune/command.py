@@ -18,6 +18,7 @@ import click
 from models.errors import LoadError
 from service.commands.bench import payload, png
 from service.commands.bench.charts import stacked
+from service.commands.bench.options import REPORT, asking
 from service.commands.client import Refused, Unreachable
 from service.commands.terminal import echo, visible
 from service.commands.tune.chart import charts
@@ -36,7 +37,6 @@ FAILED, UNUSABLE = 1, 2
 CONFIG = Path("tureen.toml")
 #: Letters of a line in the picture.
 _WIDTH = 105
-_FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
 
 
 @click.command()
@@ -71,22 +71,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
     show_default=True,
     help="Connections of a closed loop, which finds out where to begin.",
 )
-@click.option("--rows", type=click.IntRange(1, 1_000_000), help="Rows of each request.  [default: 1]")
-@click.option("--distinct", type=click.IntRange(1, 100_000), help="Different requests that are made up.  [default: 64]")
-@click.option(
-    "--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of requests: JSON, one or a line."
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["oip", "oip-binary", "tfserving"]),
-    default="oip",
-    show_default=True,
-    help="The Open Inference Protocol, in JSON or with binary tensors, or TensorFlow Serving's :predict.",
-)
+@asking
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What is made up.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--html", type=_FILE, help="Write the report, with its chart, into this file.")
-@click.option("--png", "picture", type=_FILE, help="Write the chart into this file (needs tureen[bench]).")
+@click.option("--html", type=REPORT, help="Write the report, with its chart, into this file.")
+@click.option("--png", "picture", type=REPORT, help="Write the chart into this file (needs tureen[bench]).")
 def tune(
     model: str,
     repository: Path | None,
