@@ -21,7 +21,7 @@ Changed = Mapping[str, Mapping[str, object]]
 Change = Mapping[str, Mapping[str, object] | None]
 
 
-def overlaid(base: Manifest, changed: Changed, *, model: str) -> Manifest:
+def overlaid(base: Manifest, changed: Mapping[str, object], *, model: str) -> Manifest:
     """``base`` with what was changed in its place. Raises LoadError where that does not go together."""
     return Manifest.from_json_overrides(json.dumps(changed), model=model, base=base) if changed else base
 
@@ -59,7 +59,7 @@ def checked(change: object, before: Changed, base: Manifest, *, model: str) -> C
     }
 
 
-def laid(before: Changed, change: Change) -> dict[str, dict[str, object]]:
+def laid(before: Changed, change: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """What is changed after a change: its values beside and in place of those before, without the keys that it takes back."""
     after = {section: dict(keys) for section, keys in before.items()}
     for section, keys in change.items():
@@ -118,14 +118,14 @@ def _named(section: str, keys: object) -> str:
     return ", ".join(f"{section}.{str(key)[:80]}" for key in keys) if isinstance(keys, Mapping) and keys else section
 
 
-def _judged(before: Changed, change: Mapping[str, object]) -> Changed:
+def _judged(before: Changed, change: Mapping[str, object]) -> Mapping[str, object]:
     """What would be changed, with all that is wrong in the change: a null too, where there is no such key."""
     known = Manifest().model_dump()
-    tree: dict[str, object] = dict(laid(before, change))  # type: ignore[arg-type]  # it is yet to be judged
+    tree: dict[str, object] = dict(laid(before, change))
     for section, keys in change.items():
         if isinstance(keys, Mapping):
             wrong = [key for key, value in keys.items() if value is None and key not in known.get(section, {})]
             tree[section] = {**laid(before, {section: keys}).get(section, {}), **dict.fromkeys(wrong)}
         elif keys is not None or section not in known:
             tree[section] = keys
-    return tree  # type: ignore[return-value]  # as before
+    return tree
