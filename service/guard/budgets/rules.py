@@ -69,8 +69,9 @@ class Rules:
             if len(self._purses) >= KNOWN:
                 self._purses.clear()
             requests, rows = self._of_request(principal, model, limits), self._of_rows(principal, model, limits)
-            purse = Purse(principal.budget, limits, open_(requests), open_(rows), open_(requests + rows))
-            self._purses[name] = purse
+            asks, counts = open_(requests), open_(rows)
+            both = open_(requests + rows) if requests and rows else asks if requests else counts
+            purse = self._purses[name] = Purse(principal.budget, limits, asks, counts, both)
         return purse
 
     def _of_request(self, principal: Principal, model: str | None, limits: ModelLimits | None) -> tuple[Bound, ...]:
