@@ -8,17 +8,31 @@ from batching.policy import Policy
 
 #: When to come again, while no call has been measured (seconds).
 RETRY_S = 1.0
+#: The share of an entry's time within which its answer has to be expected; the rest is for what no clock here sees: the way in, the
+#: way out, and that one prediction in two is too short.
+AIM = 0.9
 
 
-def refusal(rows: int, left_s: float, queued: int, pace: Pace, policy: Policy, ahead: int | None = None) -> Exception | None:
+def refusal(
+    rows: int,
+    left_s: float,
+    queued: int,
+    pace: Pace,
+    policy: Policy,
+    ahead: int | None = None,
+    slot_s: float = 0.0,
+) -> Exception | None:
     """Why an entry that has so many seconds left cannot be taken where so many rows are queued; None where it can.
 
-    ``ahead``: those of them that go before it; None where all do.
+    ``ahead``: those of them that go before it; None where all do. ``slot_s``: when a slot will be free (seconds from now).
+
+    Who has others before him is answered once a slot is free, the calls before his have ended, and his own has. Who has nobody
+    before him is taken: what was measured may be wrong, and only another call can tell.
     """
     if ahead is None:
         ahead = queued
-    calls = -(-ahead // policy.max_rows)  # calls, not rows, are what takes time
-    if 0 < rows <= policy.queue_rows - queued and left_s > calls * pace.slowest_s / policy.instances:
+    before = (ahead + rows - 1) // policy.max_rows if ahead else 0  # calls, not rows, are what takes time
+    if 0 < rows <= policy.queue_rows - queued and AIM * left_s > slot_s + (before + 1) * (pace.slowest_s + pace.lag_s):
         return None  # most entries: plenty of room and time
     if rows < 1:
         return ValueError(f"an entry has at least 1 row; got {rows}")
@@ -28,15 +42,16 @@ def refusal(rows: int, left_s: float, queued: int, pace: Pace, policy: Policy, a
         return DeadlineExceeded("the request had no time left when it came", "admission")
     if queued + rows > policy.queue_rows:
         return QueueFull(rows, queued, policy.queue_rows, _drain_s(queued, pace, policy) or RETRY_S)
-    wait_s = _drain_s(ahead, pace, policy)
-    if wait_s > left_s:
+    call_s = pace.call_s(min(ahead + rows, policy.max_rows)) + pace.lag_s
+    end_s = slot_s + (before // policy.instances + 1) * call_s
+    if ahead and end_s > AIM * left_s:
         who = f"{queued} rows wait already" if ahead == queued else f"{ahead} of {queued} rows that wait go before the request"
-        wait, left = f"about {1000 * wait_s:.0f} ms", f"{1000 * left_s:.0f} ms"
-        return DeadlineExceeded(f"{who}, for {wait}, and the request has {left}", "admission")
+        taken, left = f"about {1000 * end_s:.0f} ms", f"{1000 * left_s:.0f} ms"
+        return DeadlineExceeded(f"{who}, so that its answer takes {taken}, and the request has {left}", "admission")
     return None
 
 
 def _drain_s(rows: int, pace: Pace, policy: Policy) -> float:
     """The time in which so many rows that wait are computed; 0 while no call has been measured."""
     calls = -(-rows // policy.max_rows)
-    return calls * pace.call_s(min(rows, policy.max_rows)) / policy.instances if rows else 0.0
+    return calls * (pace.call_s(min(rows, policy.max_rows)) + pace.lag_s) / policy.instances if rows else 0.0

@@ -122,21 +122,23 @@ class Batcher:
         now = self._clock()
         left = self._timeout_s if timeout_s is None else timeout_s
         place = now if priority is NORMAL else place_of(priority, now, self._ageing_s)
-        room = self._queue.rows < self._room and rows == 1 and left > self._pace.slowest_s
+        # One row more for the next call has nothing to be refused for.
+        room = self._queue.rows < self._room and rows == 1 and left > 3 * self._pace.slowest_s
         if not room or not left > 0 or self._closing is not None or now < self._outage.until:
-            self._door.admit(rows, now, left, place)  # one row more for the next call has nothing to be refused for
+            refused = self._door.refusal(rows, now, left, place)
+            if refused is not None:
+                raise refused
         if rows > self._rules.max_rows and self._stacked:
             enqueue = partial(self._enqueue, outputs=outputs, group=group, now=now, deadline=now + left, place=place)
             return submit_in_parts(enqueue, inputs, rows, self._rules.max_rows)
         return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
 
-    def knock(self, timeout_s: float | None = None) -> None:
-        """Raises what an entry of one row and normal priority would be refused with now.
+    def knock(self, timeout_s: float | None = None) -> Exception | None:
+        """What an entry of one row and normal priority would be refused with now; None where it would not.
 
         What will be refused need not be decoded first: it is when callers are too many that this time is dear.
         """
-        now = self._clock()
-        self._door.admit(1, now, self._timeout_s if timeout_s is None else timeout_s, now)
+        return self._door.knock(self._clock(), self._timeout_s if timeout_s is None else timeout_s)
 
     def reconfigure(self, policy: Policy) -> None:
         """Works by another policy from now on: what waits is looked at anew, and calls in flight end as they began.
@@ -228,6 +230,7 @@ class Batcher:
             if len(self._running) >= slots:
                 wake = math.inf  # the end of a call is what is waited for
                 break
+        self._pace.free = math.nan  # nobody took it at once
         self._wake.set(wake)
         if self._closing is not None and not self._running and not self._queue.rows:
             self._close_now(self._closing)
@@ -276,6 +279,7 @@ class Batcher:
             now = self._clock()
             if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
                 self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before, batch.call_s)
+                self._pace.free = now if self.crowded else math.nan
             if self._target is not None:
                 self._rules = self._door.rules = self._target.called(batch, now)
             settle.answer(batch, now, self.statistics)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from functools import partial
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 from batching import settle
 from batching.admission import refusal
 from batching.entry import Batch
-from batching.errors import Closed, PastTarget
+from batching.errors import Closed, DeadlineExceeded, PastTarget, QueueFull
 from batching.outage import Outage
 from batching.pace import Pace
 from batching.policy import Policy
@@ -18,8 +19,22 @@ from batching.queue import Queue
 from batching.statistics import Statistics
 from batching.target import Target
 
-#: Going through a full queue for callers who have left costs as much as many refusals: not more often than this (seconds).
+#: Going through a full queue for callers who have left costs as much as many refusals: not more often than this, nor than this for
+#: each that waits (seconds).
 PRUNE_S: Final = 0.005
+PRUNE_ENTRY_S: Final = 25e-6
+#: Of the calls in flight so many are looked at to tell when a slot is free.
+LOOKED_AT: Final = 16
+
+
+class Said(NamedTuple):
+    """What somebody was told, until when it holds, and what he found: rows, the seconds that he had left, and calls so far."""
+
+    error: Exception
+    until: float
+    rows: int
+    left: float
+    moves: int
 
 
 class Door:
@@ -28,7 +43,19 @@ class Door:
     ``rules`` and ``target`` are set by whoever changes them, ``closed`` once nobody is let in any more.
     """
 
-    __slots__ = ("_name", "_outage", "_pace", "_pruned", "_queue", "_running", "_statistics", "closed", "rules", "target")
+    __slots__ = (
+        "_name",
+        "_next_look",
+        "_outage",
+        "_pace",
+        "_queue",
+        "_running",
+        "_said",
+        "_statistics",
+        "closed",
+        "rules",
+        "target",
+    )
 
     rules: Policy
     target: Target | None
@@ -39,32 +66,65 @@ class Door:
         self._name = name
         self._queue, self._running, self._pace = queue, running, pace
         self._outage, self._statistics = outage, statistics
-        self._pruned = -math.inf
+        self._next_look = -math.inf
+        self._said: Said | None = None
         self.closed = False
 
-    def admit(self, rows: int, now: float, left: float, place: float) -> None:
-        """Raises what an entry is refused with that comes now, has that many seconds left, and would stand at that place."""
+    def knock(self, now: float, left: float) -> Exception | None:
+        """The same for an entry of one row and normal priority. Whoever comes shortly after another was refused, and finds no fewer
+        rows and no call begun or ended, and has no more time than he, is told the same, without another look."""
+        said, queue = self._said, self._queue
+        if (
+            said is not None
+            and now < said.until
+            and queue.rows >= said.rows
+            and 0 < left <= said.left
+            and self._pace.moves == said.moves
+        ):
+            self._statistics.refused += 1
+            self._statistics.refused_for_target += type(said.error) is PastTarget
+            return said.error
+        error = self.refusal(1, now, left, now)
+        if isinstance(error, QueueFull | DeadlineExceeded) and not queue.mixed:
+            self._said = Said(error, now + PRUNE_S, queue.rows, left, self._pace.moves)
+        return error
+
+    def refusal(self, rows: int, now: float, left: float, place: float) -> Exception | None:
+        """Why an entry is not let in that comes now, has that many seconds left, and would stand at that place; None: it is."""
         refused = self._refusal(rows, now, left, place, self._queue.rows)
         if refused is None:
-            return
-        stale = self._queue.rows > 0 and now >= self._pruned + PRUNE_S
-        if stale:
-            self._pruned = now
-            self._queue.prune(partial(settle.waits, now=now, statistics=self._statistics))  # who has left makes room
+            return None
+        pruned = now >= self._next_look and self._prune(now)
         ahead = self._queue.ahead(place)
-        if stale or ahead < self._queue.rows:
+        if pruned or ahead < self._queue.rows:
             refused = self._refusal(rows, now, left, place, ahead)
         if refused is not None:
             self._statistics.refused += 1
             self._statistics.refused_for_target += isinstance(refused, PastTarget)
-            raise refused
+        return refused
+
+    def _prune(self, now: float) -> bool:
+        """Whether somebody had left, who makes room."""
+        queue = self._queue
+        self._next_look = now + max(PRUNE_S, PRUNE_ENTRY_S * queue.entries)
+        if queue.deadline > now and not queue.deserted:
+            return False
+        queue.prune(partial(settle.waits, now=now, statistics=self._statistics))
+        return True
 
     def _refusal(self, rows: int, now: float, left: float, place: float, ahead: int) -> Exception | None:
         if self.closed:
             return Closed(f"{self._name} is being closed and takes no more requests")
         if now < self._outage.until:
             return Closed(f"{self._name} failed and starts again", self._outage.until - now)
-        refused = refusal(rows, left, self._queue.rows, self._pace, self.rules, ahead)
+        refused = refusal(rows, left, self._queue.rows, self._pace, self.rules, ahead, self._slot_s(now) if ahead else 0.0)
         if refused is not None or self.target is None or place > now:
             return refused
         return self.target.refusal(rows, ahead, len(self._queue.windows), self._running, now)
+
+    def _slot_s(self, now: float) -> float:
+        """When a slot will be free. A call that takes longer than it should may end at any time."""
+        if len(self._running) < self.rules.instances:
+            return 0.0
+        ends = [batch.started + self._pace.call_s(batch.rows) for batch in islice(self._running, LOOKED_AT)]
+        return max(0.0, min(ends) - now)

@@ -15,10 +15,24 @@ COMPANY = 4.0
 class Pace:
     """Measured call time for each size class (powers of two of rows), the arrivals during calls, and when the slots have rested."""
 
-    __slots__ = ("_arrivals", "_call_s", "_calling_s", "_compute_s", "rested", "slowest_s")
+    __slots__ = (
+        "_arrivals",
+        "_call_s",
+        "_calling_s",
+        "_compute_s",
+        "_lag_s",
+        "_longer_s",
+        "_uneven_s",
+        "free",
+        "moves",
+        "rested",
+        "slowest_s",
+    )
 
     def __init__(self) -> None:
         self.rested = -math.inf
+        #: Calls that began, and calls that ended.
+        self.moves = 0
         #: The time that calls of the slowest size class take.
         self.slowest_s = 0.0
         self._call_s: dict[int, float] = {}
@@ -26,22 +40,42 @@ class Pace:
         # Averaged apart, divided after: the average of quotients is ruled by the shortest calls, down to those of 0 s.
         self._arrivals = 0.0
         self._calling_s = 0.0
+        #: When a slot became free for which a full call waits; NaN where none does.
+        self.free = math.nan
+        self._longer_s = 0.0  # than calls of its size class take, the last one took
+        self._lag_s = math.nan
+        self._uneven_s = 0.0
 
     def started(self, rows: int, now: float, slots: int) -> None:
         """A call starts on one of so many slots. Full batches, which do not rest, leave no more than one rest to be made up for."""
+        self.moves += 1
+        if not math.isnan(self.free):
+            self._followed(now - self.free)
+            self.free = math.nan
         whole = self.call_s(rows) * (1 + REST * min(1.0, self._arrivals / COMPANY))
         self.rested = min(max(self.rested, now) + whole / slots, now + whole)
 
     def called(self, rows: int, seconds: float, arrivals: int, compute_s: float = math.inf) -> None:
         """A call of ``rows`` rows took that long, ``compute_s`` of it in the model, and ``arrivals`` entries arrived meanwhile."""
+        self.moves += 1
         size = (rows - 1).bit_length()
         known = self._call_s.get(size)
+        self._longer_s = 0.0 if known is None else seconds - known
         self._call_s[size] = seconds if known is None else known + WEIGHT * (seconds - known)
         known = self._compute_s.get(size, math.inf)
         self._compute_s[size] = compute_s if math.isinf(known) else known + WEIGHT * (compute_s - known)
         self.slowest_s = max(self._call_s.values())
         self._calling_s += WEIGHT * (seconds - self._calling_s)
         self._arrivals += WEIGHT * (arrivals - self._arrivals)
+
+    @property
+    def lag_s(self) -> float:
+        """How much longer than a call itself its slot is taken while more wait: until the next begins, and a margin (seconds).
+
+        The margin is the mean deviation, as TCP's is for the time that an answer takes (V. Jacobson, "Congestion avoidance and
+        control", SIGCOMM 1988): a prediction that is right on average is too short for half of those it is made for.
+        """
+        return 0.0 if math.isnan(self._lag_s) else self._lag_s + self._uneven_s
 
     def call_s(self, rows: int) -> float:
         """The time a call of so many rows takes: of its own size class, else the nearest one measured; 0 when none is."""
@@ -56,6 +90,12 @@ class Pace:
     def compute_s(self, rows: int) -> float:
         """The time that the model itself takes for so many rows; infinite where calls of that size class were not measured."""
         return self._compute_s.get((rows - 1).bit_length(), math.inf)
+
+    def _followed(self, lag_s: float) -> None:
+        """The next call began so long after the last had ended."""
+        longer_s = 0.0 if math.isnan(self._lag_s) else lag_s - self._lag_s
+        self._lag_s = lag_s if math.isnan(self._lag_s) else self._lag_s + WEIGHT * longer_s
+        self._uneven_s += WEIGHT * (abs(self._longer_s + longer_s) - self._uneven_s)
 
     @property
     def gap_s(self) -> float:

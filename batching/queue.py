@@ -88,6 +88,21 @@ class Queue:
             window.deadline = entry.deadline
 
     @property
+    def entries(self) -> int:
+        """How many wait, of whatever rows."""
+        return sum([len(window.entries) for window in self.windows.values()])
+
+    @property
+    def deadline(self) -> float:
+        """The earliest of all, or earlier; infinite when none waits."""
+        return min([window.deadline for window in self.windows.values()], default=math.inf)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether anybody's caller has left."""
+        return any(True in [entry.future.done() for entry in window.entries] for window in self.windows.values())
+
+    @property
     def oldest(self) -> float:
         """When the entry that waits longest came, or earlier; infinite when none waits."""
         return min([window.oldest for window in self.windows.values()], default=math.inf)

@@ -126,11 +126,13 @@ async def test_what_goes_behind_an_entry_does_not_count_against_its_deadline() -
         bench.submit(1, priority=LOW)
     bench.submit(2)
     bench.submit(3, priority=HIGH, timeout_s=1)
-    bench.submit(4, timeout_s=5)
-    with pytest.raises(DeadlineExceeded, match="3 of 7 rows that wait go before the request, for about 6000 ms"):
-        bench.submit(5, timeout_s=5)
-    with pytest.raises(DeadlineExceeded, match="7 rows wait already, for about 14000 ms"):
-        bench.submit(6, timeout_s=13, priority=LOW)
+    bench.submit(4, timeout_s=9)
+    with pytest.raises(
+        DeadlineExceeded, match="3 of 7 rows that wait go before the request, so that its answer takes about 10000 ms"
+    ):
+        bench.submit(5, timeout_s=9)
+    with pytest.raises(DeadlineExceeded, match="7 rows wait already, so that its answer takes about 18000 ms"):
+        bench.submit(6, timeout_s=19, priority=LOW)
     assert bench.batcher.statistics.refused == 2
 
 

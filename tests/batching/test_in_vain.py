@@ -59,8 +59,8 @@ async def test_who_is_alone_is_computed_however_little_time_is_left(*, stacked: 
 
 async def test_where_the_free_slots_take_all_that_wait_all_are_computed() -> None:
     bench = await of_two_seconds(Policy(max_rows=1, window_ms=0, timeout_ms=1e6, instances=2))
-    entries = [bench.submit(row, timeout_s=4) for row in (1, 2)]
-    await asyncio.sleep(3)
+    entries = [bench.submit(row, timeout_s=5) for row in (1, 2)]
+    await asyncio.sleep(4)
     bench.pool.run()
     bench.pool.run()  # both slots are free in one turn
     await turns()
@@ -70,6 +70,6 @@ async def test_where_the_free_slots_take_all_that_wait_all_are_computed() -> Non
 
 async def test_where_none_would_be_in_time_the_measured_length_is_not_believed() -> None:
     bench = await of_two_seconds(Policy(max_rows=1, window_ms=0, timeout_ms=1e6))
-    entries = [bench.submit(row, timeout_s=4) for row in (1, 2)]
-    await asyncio.sleep(3)
+    entries = [bench.submit(row, timeout_s=7) for row in (1, 2)]
+    await asyncio.sleep(6)
     await end(entries[0], bench)

@@ -1,45 +1,74 @@
-"""What is to be refused is refused before it is decoded."""
+"""What is to be refused is refused before it is decoded, and in the same words while nothing changes."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
+from bench import Bench, turns
 
-from batching import Batcher, DeadlineExceeded, Policy, QueueFull
-from batching.entry import Arrays
+from batching import DeadlineExceeded, Policy, QueueFull
 
-ROW = {"x": np.zeros((1, 1))}
+pytestmark = pytest.mark.looptime(start=100)
 
 
-async def test_who_knocks_is_refused_what_a_row_would_be_and_nothing_is_kept_of_him() -> None:
-    started, go = threading.Event(), threading.Event()
+async def full(waiting: int = 2) -> Bench:
+    """So many rows wait, of the two that may, for the one slot; calls take two seconds, as it has learnt."""
+    bench = Bench(Policy(max_rows=1, queue_rows=2, window_ms=0, timeout_ms=1e6))
+    for _ in range(2):
+        bench.submit(1000)
+        await asyncio.sleep(2)
+        if bench.pool.waiting:
+            await bench.run()
+    bench.submit(1000)
+    await turns()
+    for row in range(waiting):
+        bench.submit(row)
+    return bench
 
-    def wait(inputs: Arrays, outputs: tuple[str, ...]) -> Arrays:
-        started.set()
-        go.wait()
-        return dict(inputs)
 
-    def crowded() -> bool:
-        return batcher.crowded
+async def test_who_knocks_at_an_idle_batcher_may_come_in() -> None:
+    bench = Bench(Policy())
+    assert bench.batcher.knock() is None
+    assert not bench.batcher.crowded
 
-    with ThreadPoolExecutor(1) as pool:
-        batcher = Batcher(wait, Policy(max_rows=1, queue_rows=2), pool)
-        batcher.knock()
-        running = batcher.submit(ROW, 1)
-        await asyncio.to_thread(started.wait)
-        assert not crowded()
-        waiting = [batcher.submit(ROW, 1) for _ in range(2)]
-        assert crowded()
-        with pytest.raises(QueueFull):
-            batcher.knock()
-        with pytest.raises(DeadlineExceeded):
-            batcher.knock(0.0)
-        assert batcher.queued_rows == 2
-        assert batcher.statistics.refused == 2
-        go.set()
-        await asyncio.gather(running, *waiting)
-        await batcher.close()
+
+async def test_who_knocks_is_told_what_a_row_would_be_and_nothing_is_kept_of_him() -> None:
+    bench = await full()
+    assert bench.batcher.crowded
+    assert isinstance(bench.batcher.knock(), QueueFull)
+    assert isinstance(bench.batcher.knock(0.0), DeadlineExceeded)
+    assert bench.batcher.queued_rows == 2
+    assert bench.batcher.statistics.refused == 2
+
+
+async def test_while_nothing_changes_all_are_told_the_same() -> None:
+    bench = await full()
+    first = bench.batcher.knock()
+    assert first is not None
+    assert bench.batcher.knock() is first
+    assert bench.batcher.knock(5.0) is first
+    assert bench.batcher.statistics.refused == 3
+
+
+async def test_after_a_few_milliseconds_it_is_said_anew() -> None:
+    bench = await full()
+    first = bench.batcher.knock()
+    await asyncio.sleep(0.006)
+    assert bench.batcher.knock() is not first
+
+
+async def test_who_has_more_time_than_one_who_was_refused_is_looked_at_himself() -> None:
+    bench = await full(1)
+    assert isinstance(bench.batcher.knock(6.6), DeadlineExceeded)
+    assert bench.batcher.knock(6.7) is None
+
+
+async def test_once_a_call_has_begun_those_who_come_are_looked_at_again() -> None:
+    bench = await full()
+    assert bench.batcher.knock() is not None
+    await bench.run()
+    bench.submit(3).cancel()
+    assert isinstance(bench.batcher.knock(), QueueFull)
+    await asyncio.sleep(0.1)
+    assert bench.batcher.knock() is None

@@ -98,3 +98,40 @@ def test_the_models_own_time_is_known_for_measured_sizes_alone() -> None:
     pace.called(1, 1.0, 0, 0.5)
     assert pace.compute_s(1) == 0.5
     assert pace.compute_s(8) == math.inf
+
+
+def followed(pace: Pace, *lags_s: float, call_s: float = 0.01) -> None:
+    """Full calls one after the other, each so long after the end of the one before."""
+    now = 100.0
+    for lag_s in lags_s:
+        pace.called(64, call_s, 0)
+        pace.free = now
+        now += lag_s
+        pace.started(64, now, 1)
+        now += call_s
+
+
+def test_what_follows_at_once_costs_the_queue_nothing_beyond_the_call() -> None:
+    pace = Pace()
+    followed(pace, 0, 0, 0)
+    assert pace.lag_s == 0
+
+
+def test_the_time_until_the_next_full_call_begins_is_the_lag() -> None:
+    pace = Pace()
+    followed(pace, *[0.004] * 50)
+    assert pace.lag_s == pytest.approx(0.004)
+
+
+def test_the_more_uneven_calls_are_the_more_is_reckoned_with() -> None:
+    even, uneven = Pace(), Pace()
+    followed(even, *[0.004] * 50)
+    followed(uneven, *[0.001, 0.007] * 25)
+    assert even.lag_s < uneven.lag_s < 0.01
+
+
+def test_a_slot_that_nobody_waits_for_says_nothing_of_the_lag() -> None:
+    pace = Pace()
+    pace.called(64, 0.01, 0)
+    pace.started(64, 1e6, 1)
+    assert pace.lag_s == 0

@@ -148,3 +148,13 @@ def test_rows_are_counted_rightly_no_entry_is_lost_or_taken_twice_and_the_earlie
         assert queue.mixed or all(each.place == each.enqueued for each in waiting)
         firsts = [queue.windows[bucket].entries[0].place for bucket in queue.buckets]
         assert firsts == sorted(firsts) or not queue.mixed
+
+
+def test_a_queue_knows_whether_anybodys_caller_has_left(loop: asyncio.AbstractEventLoop) -> None:
+    queue = Queue()
+    stays, leaves = entry(loop), entry(loop, group="h")
+    queue.put(stays)
+    queue.put(leaves)
+    assert (queue.entries, queue.deserted) == (2, False)
+    leaves.future.cancel()
+    assert (queue.entries, queue.deserted) == (2, True)
