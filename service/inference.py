@@ -32,6 +32,7 @@ from service.response import Response, code_of, failed, request_id
 from service.response import lines as header_lines
 from service.routing import Target
 from service.sections import Limits
+from service.shedding import Shedding
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -58,13 +59,16 @@ class Inference:
         self.content = Content.of(limits)
         self.account = account
         self.limited = limited
+        self._shedding = Shedding()
 
     async def answer(self, request: Request) -> Response:
         """The response to one request. Raises CancelledError alone."""
         answer: Answer | None = None
         try:
             served = self._find(request)
-            _knock(request, served)
+            refused = self._refused(request, served)
+            if refused is not None:
+                return self._told(request, refused)
             if is_small(request):
                 infer = self._decode(request, served)
             else:
@@ -83,14 +87,15 @@ class Inference:
         except asyncio.CancelledError:
             self.account.inference(request, None, answer)
             raise
-        tell_allowance(request, response)
-        self.account.inference(request, response, answer)
-        return response
+        return self._told(request, response, answer)
 
-    def submit(self, request: Request) -> asyncio.Future[Answer]:
-        """Decodes, checks and queues a small request, where the gate is immediate. Raises what the table of errors translates."""
+    def submit(self, request: Request) -> asyncio.Future[Answer] | Response:
+        """Decodes, checks and queues a small request, where the gate is immediate; a response where the model has too much to do.
+        Raises what the table of errors translates."""
         served = self._find(request)
-        _knock(request, served)
+        refused = self._refused(request, served)
+        if refused is not None:
+            return refused
         try:
             infer = self._decode(request, served)
         except ServiceError as error:
@@ -133,6 +138,21 @@ class Inference:
         response = failed(error, name)
         self.account.plain(Plain(name, "", "", "", response.status, 0.0, code_of(response.body)))
         return response
+
+    def _told(self, request: Request, response: Response, answer: Answer | None = None) -> Response:
+        tell_allowance(request, response)
+        self.account.inference(request, response, answer)
+        return response
+
+    def _refused(self, request: Request, served: Served) -> Response | None:
+        """What a request is refused with, whatever its body holds; None for one that may have a priority, or a kept answer."""
+        if served.answers is not None or not served.batcher.crowded:
+            return None
+        headers = request.headers
+        if b"x-priority" in headers or b"content-encoding" in headers or b'"parameters"' in request.body:
+            return None
+        left_s = _left_s(request, served, _timeout_s(headers.get(b"x-request-timeout-ms"), None))
+        return self._shedding.refused(request, served.batcher, left_s)
 
     def _find(self, request: Request) -> Served:
         if request.grant is None:  # a way that leads past the gate leads nowhere
@@ -186,16 +206,6 @@ def tell_allowance(request: Request, response: Response) -> None:
 def is_small(request: Request) -> bool:
     """Whether a request can be decoded on the loop."""
     return len(request.body) <= LARGE and b"content-encoding" not in request.headers
-
-
-def _knock(request: Request, served: Served) -> None:
-    """Raises what a request is refused with whatever its body holds; not of one that may have a priority, or a kept answer."""
-    headers = request.headers
-    if served.answers is not None or not served.batcher.crowded:
-        return
-    if b"x-priority" in headers or b"content-encoding" in headers or b"priority" in request.body:
-        return
-    served.batcher.knock(_left_s(request, served, _timeout_s(headers.get(b"x-request-timeout-ms"), None)))
 
 
 def _left_s(request: Request, served: Served, timeout_s: float | None) -> float | None:

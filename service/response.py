@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,6 +59,30 @@ def request_id(given: bytes | None) -> str:
     return f"{_PREFIX}-{next(_numbers):x}"
 
 
+class Template(NamedTuple):
+    """A response that tells of a failure, but for the request's id: that is ``before`` and ``after`` it in the body, and the
+    header ``lines`` that are the same for all."""
+
+    status: int
+    before: bytes
+    after: bytes
+    lines: bytes
+
+    @classmethod
+    def of(cls, found: Failure) -> Template:
+        """What tells of a failure."""
+        before = _encode({"error": found.message, "code": found.code})[:-1] + b',"request_id":'
+        details = {"details": [_told(problem) for problem in found.details]} if found.details else {}
+        after = b"," + _encode(details)[1:] if details else b"}"
+        return cls(found.status, before, after, lines((JSON, *PRIVATE, *found.headers)))
+
+    def response(self, name: str) -> Response:
+        """The response to the request of that id."""
+        body = b"%b%b%b" % (self.before, _encode(name), self.after)
+        told = b"content-length: %d\r\nx-request-id: %b\r\n" % (len(body), name.encode("latin-1"))
+        return Response(self.status, body, self.lines + told)
+
+
 def failed(error: BaseException, name: str) -> Response:
     """The response to an error, by the one table; a defect is logged with its traceback and the request's id."""
     found = failure(error)
@@ -68,10 +93,7 @@ def failed(error: BaseException, name: str) -> Response:
 
 def explained(found: Failure, name: str) -> Response:
     """The response that tells of a failure."""
-    content: dict[str, object] = {"error": found.message, "code": found.code, "request_id": name}
-    if found.details:
-        content["details"] = [_told(problem) for problem in found.details]
-    return response(found.status, content, name, found.headers)
+    return Template.of(found).response(name)
 
 
 def code_of(body: bytes) -> str | None:

@@ -88,6 +88,9 @@ class Taken:
         except Exception as error:
             self._end(failed(error, self._request.id), None)
             return
+        if isinstance(future, Response):
+            self._end(future, None)
+            return
         self._pending = future
         future.add_done_callback(self._finish)
 

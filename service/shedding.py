@@ -1,0 +1,38 @@
+"""Refusing what a model cannot answer in time, before it is read, at a fraction of what an answer costs.
+
+When callers are far too many, most of what a server does is to refuse. The batcher says the same to all who come while nothing
+changes (``batching.door``), and then the words are made once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from batching import Batcher
+from service.failures import failure
+from service.request import Request
+from service.response import Response, Template
+
+#: Batchers whose words are kept at once.
+KEPT: Final = 256
+
+
+class Shedding:
+    """What each batcher last said to those whom it refused."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self) -> None:
+        self._words: dict[Batcher, tuple[Exception, Template]] = {}
+
+    def refused(self, request: Request, batcher: Batcher, timeout_s: float | None) -> Response | None:
+        """The refusal of a request of normal priority that has so long, whatever its body holds; None where it is not refused."""
+        error = batcher.knock(timeout_s)
+        if error is None:
+            return None
+        words = self._words.get(batcher)
+        if words is None or words[0] is not error:
+            if len(self._words) >= KEPT:
+                self._words.clear()
+            words = self._words[batcher] = (error, Template.of(failure(error)))
+        return words[1].response(request.id)
