@@ -145,11 +145,11 @@ class Inference:
         return response
 
     def _refused(self, request: Request, served: Served) -> Response | None:
-        """What a request is refused with, whatever its body holds; None for one that may have a priority, or a kept answer."""
+        """What a request is refused with unread; None for one that may have a kept answer, a priority, or a time of its own."""
         if served.answers is not None or not served.batcher.crowded:
             return None
-        headers = request.headers
-        if b"x-priority" in headers or b"content-encoding" in headers or b'"parameters"' in request.body:
+        headers, body = request.headers, request.body
+        if b"x-priority" in headers or b"content-encoding" in headers or b'"priority"' in body or b'"timeout"' in body:
             return None
         left_s = _left_s(request, served, _timeout_s(headers.get(b"x-request-timeout-ms"), None))
         return self._shedding.refused(request, served.batcher, left_s)

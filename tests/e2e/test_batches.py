@@ -210,6 +210,19 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(
     assert [status for status, _ in await asyncio.gather(first, *waiting)] == [200] * (QUEUE_ROWS + 1)
 
 
+async def test_a_full_queue_reads_only_what_may_ask_for_another_place_or_time(
+    server: Server, session: aiohttp.ClientSession, gate: Gate
+) -> None:
+    first = await in_the_call(session, gate)
+    waiting = [asyncio.create_task(ask(session, GATE, row(x))) for x in range(QUEUE_ROWS)]
+    await queued(session, QUEUE_ROWS)
+    for body, status in (("{", 503), ('{"parameters": {"priority": 1', 400), ('{"parameters": {"timeout": 9', 400)):
+        async with session.post("/v2/models/gate/infer", data=body) as response:
+            assert response.status == status
+    gate.open()
+    assert [status for status, _ in await asyncio.gather(first, *waiting)] == [200] * (QUEUE_ROWS + 1)
+
+
 async def test_a_model_that_is_not_pure_is_never_tried_again(server: Server, session: aiohttp.ClientSession) -> None:
     path = "/v1/models/ledger:predict"
     start = (await ask(session, path, {"instances": [0]}))[1]["predictions"][0]
