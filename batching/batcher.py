@@ -122,7 +122,7 @@ class Batcher:
         now = self._clock()
         left = self._timeout_s if timeout_s is None else timeout_s
         place = now if priority is NORMAL else place_of(priority, now, self._ageing_s)
-        # One row more for the next call has nothing to be refused for.
+        # One row more for the next call has nothing to be refused for: what is left of one call, and its own, are within its time.
         room = self._queue.rows < self._room and rows == 1 and left > 3 * self._pace.slowest_s
         if not room or not left > 0 or self._closing is not None or now < self._outage.until:
             refused = self._door.refusal(rows, now, left, place)

@@ -6,15 +6,12 @@ changes (``batching.door``), and then the words are made once.
 
 from __future__ import annotations
 
-from typing import Final
+from weakref import WeakKeyDictionary
 
 from batching import Batcher
 from service.failures import failure
 from service.request import Request
 from service.response import Response, Template
-
-#: Batchers whose words are kept at once.
-KEPT: Final = 256
 
 
 class Shedding:
@@ -23,7 +20,8 @@ class Shedding:
     __slots__ = ("_words",)
 
     def __init__(self) -> None:
-        self._words: dict[Batcher, tuple[Exception, Template]] = {}
+        # A batcher holds its model: words must not keep one that was unloaded.
+        self._words: WeakKeyDictionary[Batcher, tuple[Exception, Template]] = WeakKeyDictionary()
 
     def refused(self, request: Request, batcher: Batcher, timeout_s: float | None) -> Response | None:
         """The refusal of a request of normal priority that has so long, whatever its body holds; None where it is not refused."""
@@ -32,7 +30,5 @@ class Shedding:
             return None
         words = self._words.get(batcher)
         if words is None or words[0] is not error:
-            if len(self._words) >= KEPT:
-                self._words.clear()
             words = self._words[batcher] = (error, Template.of(failure(error)))
         return words[1].response(request.id)

@@ -58,6 +58,14 @@ async def reached(gate: Gate) -> None:
     await asyncio.to_thread(gate.await_call)
 
 
+async def filled(session: aiohttp.ClientSession, gate: Gate) -> list[asyncio.Task[tuple[int, Any]]]:
+    """A request in the call, and as many behind it as may wait."""
+    taken = [await in_the_call(session, gate)]
+    taken += [asyncio.create_task(ask(session, GATE, row(x))) for x in range(QUEUE_ROWS)]
+    await queued(session, QUEUE_ROWS)
+    return taken
+
+
 async def queued(session: aiohttp.ClientSession, rows: int, **headers: str) -> None:
     """Returns once so many rows wait: a request that has no time is refused with their number, or it is never computed."""
     for _ in range(round(PATIENCE_S / 0.01)):
@@ -198,29 +206,25 @@ async def test_a_deadline_passes_while_the_model_computes(server: Server, sessio
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(
     server: Server, session: aiohttp.ClientSession, gate: Gate
 ) -> None:
-    first = await in_the_call(session, gate)
-    waiting = [asyncio.create_task(ask(session, GATE, row(x))) for x in range(QUEUE_ROWS)]
-    await queued(session, QUEUE_ROWS)
+    taken = await filled(session, gate)
     async with session.post(GATE, data=json.dumps(row(1))) as response:
         refused = await response.json()
         assert (response.status, refused["code"]) == (503, "queue_full")
         assert int(response.headers["Retry-After"]) >= 1
     assert refused["details"][0]["got"] == f"{QUEUE_ROWS} rows waiting"
     gate.open()
-    assert [status for status, _ in await asyncio.gather(first, *waiting)] == [200] * (QUEUE_ROWS + 1)
+    assert [status for status, _ in await asyncio.gather(*taken)] == [200] * (QUEUE_ROWS + 1)
 
 
 async def test_a_full_queue_reads_only_what_may_ask_for_another_place_or_time(
     server: Server, session: aiohttp.ClientSession, gate: Gate
 ) -> None:
-    first = await in_the_call(session, gate)
-    waiting = [asyncio.create_task(ask(session, GATE, row(x))) for x in range(QUEUE_ROWS)]
-    await queued(session, QUEUE_ROWS)
+    taken = await filled(session, gate)
     for body, status in (("{", 503), ('{"parameters": {"priority": 1', 400), ('{"parameters": {"timeout": 9', 400)):
         async with session.post("/v2/models/gate/infer", data=body) as response:
             assert response.status == status
     gate.open()
-    assert [status for status, _ in await asyncio.gather(first, *waiting)] == [200] * (QUEUE_ROWS + 1)
+    assert [status for status, _ in await asyncio.gather(*taken)] == [200] * (QUEUE_ROWS + 1)
 
 
 async def test_a_model_that_is_not_pure_is_never_tried_again(server: Server, session: aiohttp.ClientSession) -> None:

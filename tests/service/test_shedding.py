@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -85,6 +87,16 @@ async def test_what_is_said_of_one_model_is_not_said_of_another() -> None:
     async with crowded() as full, crowded() as late:
         said = [shedding.refused(asking(), batcher, timeout_s) for batcher, timeout_s in ((full, None), (late, -1.0), (full, None))]
         assert [response.status for response in said if response is not None] == [503, 504, 503]
+
+
+async def test_words_do_not_keep_a_model_that_was_unloaded() -> None:
+    shedding = Shedding()
+    async with crowded() as batcher:
+        assert shedding.refused(asking(), batcher, None) is not None
+        left = weakref.ref(batcher)
+    del batcher
+    gc.collect()
+    assert left() is None
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128))
