@@ -1,6 +1,7 @@
 """A dynamic micro-batcher for asyncio: entries that wait together share one vectorized call. Knows nothing of HTTP or models."""
 
 from batching.batcher import Batcher
+from batching.cut import together
 from batching.decorator import batched
 from batching.entry import Answer, Arrays, Call
 from batching.errors import (
@@ -38,4 +39,5 @@ __all__ = [
     "TooManyRows",
     "Tuned",
     "batched",
+    "together",
 ]

@@ -51,6 +51,18 @@ def refusal(
     return None
 
 
+def room(left_s: float, pace: Pace, policy: Policy, slot_s: float = 0.0) -> int:
+    """Below how many rows that wait an entry of one row is taken at any rate that has so many seconds left, or more."""
+    call_s, within_s = pace.slowest_s + pace.lag_s, AIM * left_s
+    if not within_s > slot_s:
+        return 0
+    most = -(-policy.queue_rows // policy.max_rows)
+    calls = int(min((within_s - slot_s) / call_s, most)) if call_s > 0 else most
+    if not within_s > slot_s + calls * call_s:  # the last of them would end on the very moment
+        calls -= 1
+    return max(0, min(calls * policy.max_rows, policy.queue_rows))
+
+
 def _drain_s(rows: int, pace: Pace, policy: Policy) -> float:
     """The time in which so many rows that wait are computed; 0 while no call has been measured."""
     calls = -(-rows // policy.max_rows)

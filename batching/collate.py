@@ -13,15 +13,22 @@ from time import perf_counter
 
 import numpy as np
 
+from batching.adjacent import in_order, side_by_side
 from batching.entry import Array, Arrays, Batch, Call, Entry
 from batching.errors import BatchingError, RowsMismatch
 
 
 def stack(entries: Sequence[Entry]) -> Arrays:
-    """The entries' inputs, one after the other; each tensor is copied once, and not at all for a single entry."""
+    """The entries' inputs, one after the other; each tensor is copied once, and not at all for a single entry, or where they lie
+    one after the other already."""
     if len(entries) == 1:
         return entries[0].inputs
-    return {name: np.concatenate([entry.inputs[name] for entry in entries]) for name in entries[0].inputs}
+    return {name: _stacked([entry.inputs[name] for entry in entries]) for name in entries[0].inputs}
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    whole = side_by_side(arrays)
+    return np.concatenate(arrays) if whole is None else whole
 
 
 def scatter(outputs: Arrays, entries: Sequence[Entry]) -> Sequence[Arrays]:
@@ -38,6 +45,9 @@ def scatter(outputs: Arrays, entries: Sequence[Entry]) -> Sequence[Arrays]:
 def compute(batch: Batch, call: Call, *, stacked: bool, pure: bool) -> None:
     """Runs a batch and writes into it what became of each entry, and its times; never raises."""
     try:
+        if stacked:
+            # Another list: whoever looks at the old one meanwhile, for those whose time is over, sees them all.
+            batch.entries = in_order(batch.entries)
         _compute(batch, 0, len(batch.entries), call, stacked, pure)
     except BaseException as error:  # a thread of the pool must outlive it, and every entry must hear of it
         batch.outcomes[:] = [error] * len(batch.entries)

@@ -1,9 +1,9 @@
-"""An entry of more rows than one call may hold: cut into several, put together again."""
+"""One caller's rows in several entries: cut for what one call may hold, put together again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from batching.collate import join
 from batching.entry import Answer, Arrays
@@ -13,11 +13,17 @@ Enqueue = Callable[[Arrays, int], asyncio.Future[Answer]]
 
 
 def submit_in_parts(enqueue: Enqueue, inputs: Arrays, rows: int, max_rows: int) -> asyncio.Future[Answer]:
+    """One future for entries of at most ``max_rows``."""
+    return together(
+        [
+            enqueue({name: array[start : start + max_rows] for name, array in inputs.items()}, min(max_rows, rows - start))
+            for start in range(0, rows, max_rows)
+        ]
+    )
+
+
+def together(parts: Sequence[asyncio.Future[Answer]]) -> asyncio.Future[Answer]:
     """One future for all parts: it fails with the first that fails, and its end, or cancellation, withdraws the rest."""
-    parts = [
-        enqueue({name: array[start : start + max_rows] for name, array in inputs.items()}, min(max_rows, rows - start))
-        for start in range(0, rows, max_rows)
-    ]
     whole: asyncio.Future[Answer] = parts[0].get_loop().create_future()
     missing = len(parts)
 

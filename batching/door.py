@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from batching import settle
-from batching.admission import refusal
+from batching.admission import refusal, room
 from batching.entry import Batch
 from batching.errors import Closed, DeadlineExceeded, PastTarget, QueueFull
 from batching.outage import Outage
@@ -23,6 +23,8 @@ from batching.target import Target
 #: each that waits (seconds).
 PRUNE_S: Final = 0.005
 PRUNE_ENTRY_S: Final = 25e-6
+#: Those who come together have been on their way for about as long: what is left of their times differs by no more than this.
+ALIKE: Final = 0.9
 #: Of the calls in flight so many are looked at to tell when a slot is free.
 LOOKED_AT: Final = 16
 
@@ -35,6 +37,16 @@ class Said(NamedTuple):
     rows: int
     left: float
     moves: int
+
+
+class Welcome(NamedTuple):
+    """Who is let in without a look: whoever finds fewer rows, has no less time (seconds), and comes at no other move, by no other
+    rules. Nothing but these makes an entry unwelcome; time that passes does not."""
+
+    rows: int
+    left: float
+    moves: int
+    rules: Policy
 
 
 class Door:
@@ -52,6 +64,7 @@ class Door:
         "_running",
         "_said",
         "_statistics",
+        "_welcome",
         "closed",
         "rules",
         "target",
@@ -68,6 +81,7 @@ class Door:
         self._outage, self._statistics = outage, statistics
         self._next_look = -math.inf
         self._said: Said | None = None
+        self._welcome: Welcome | None = None
         self.closed = False
 
     def knock(self, now: float, left: float) -> Exception | None:
@@ -91,8 +105,13 @@ class Door:
 
     def refusal(self, rows: int, now: float, left: float, place: float) -> Exception | None:
         """Why an entry is not let in that comes now, has that many seconds left, and would stand at that place; None: it is."""
+        if rows == 1 and self._is_welcome(now, left):
+            return None
         refused = self._refusal(rows, now, left, place, self._queue.rows)
         if refused is None:
+            if self.target is None:
+                least = ALIKE * left
+                self._welcome = Welcome(room(least, self._pace, self.rules, self._slot_s(now)), least, self._pace.moves, self.rules)
             return None
         pruned = now >= self._next_look and self._prune(now)
         ahead = self._queue.ahead(place)
@@ -102,6 +121,19 @@ class Door:
             self._statistics.refused += 1
             self._statistics.refused_for_target += isinstance(refused, PastTarget)
         return refused
+
+    def _is_welcome(self, now: float, left: float) -> bool:
+        welcome = self._welcome
+        return (
+            welcome is not None
+            and self._queue.rows < welcome.rows
+            and left >= welcome.left
+            and self._pace.moves == welcome.moves
+            and self.rules is welcome.rules
+            and not self.closed
+            and now >= self._outage.until
+            and self.target is None
+        )
 
     def _prune(self, now: float) -> bool:
         """Whether somebody had left, who makes room."""

@@ -13,6 +13,7 @@ import logging
 import socket
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 from service.connections.addresses import Addresses
@@ -29,6 +30,10 @@ LOOK_S: Final = 0.001
 PAUSE_S: Final = 0.1
 #: How often the log is told that connections wait (seconds).
 TELL_S: Final = 10.0
+
+#: How long one turn of the loop takes connections (seconds). Those that are open wait for so long when many come together, not for
+#: all their beginnings; but with one in each turn, and turns of milliseconds, the last of hundreds would wait for seconds.
+TURN_S: Final = 0.001
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -159,14 +164,18 @@ class Acceptor(asyncio.AbstractServer):
         listening = self._listening
         if listening is None:
             return
-        if self._others and not self._is_ours():
-            self._look_again(LOOK_S)
-            return
-        # One in each turn of the loop: those that are open wait for one beginning, not for as many as came together.
-        if not self._accept(listening):
-            self._turn = Turn(None, self._turn.impatient_until)
-        elif self._turn.since is not None:  # another had its time, and it was still there
-            self._turn = Turn(None, self._loop.time() + IMPATIENCE_S)
+        until = perf_counter() + TURN_S
+        while True:
+            if self._others and not self._is_ours():
+                self._look_again(LOOK_S)
+                return
+            if not self._accept(listening):
+                self._turn = Turn(None, self._turn.impatient_until)
+                return
+            if self._turn.since is not None:  # another had its time, and it was still there
+                self._turn = Turn(None, self._loop.time() + IMPATIENCE_S)
+            if perf_counter() >= until:
+                return
 
     def _is_ours(self) -> bool:
         others = [line.connections for line in self._others if line.phase is Phase.SERVING]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batching import DeadlineExceeded, Policy, QueueFull, TooManyRows
-from batching.admission import AIM, refusal
+from batching.admission import AIM, refusal, room
 from batching.pace import Pace
 
 
@@ -96,3 +96,11 @@ def test_retry_after_is_the_time_in_which_the_queue_drains() -> None:
     assert isinstance(refused, QueueFull)
     assert refused.retry_after_s == 3.0
     assert "128 of at most 128 rows" in str(refused)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.integers(0, 300), st.floats(0, 5), st.floats(0, 5), paces, policies)
+def test_whoever_finds_room_is_not_refused(
+    left_s: float, more_s: float, queued: int, slot_s: float, sooner_s: float, pace: Pace, policy: Policy
+) -> None:
+    if queued < room(left_s, pace, policy, slot_s):
+        assert refusal(1, left_s + more_s, queued, pace, policy, queued, max(0.0, slot_s - sooner_s)) is None
