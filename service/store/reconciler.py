@@ -16,6 +16,7 @@ from service.errors import ConfigError, StoreUnavailable
 from service.processes.board import Line, Phase
 from service.store.control import ControlStore, Snapshot, prepare
 from service.store.reconcile import Failure, Told, baseline, due
+from service.store.stir import Stir
 from service.store.wishes import Wanted, Wish
 
 log = logging.getLogger("tureen.follower")
@@ -45,6 +46,7 @@ class Reconciler:
         self._configured: dict[str, int] = {}
         self._failed: dict[int, _InVain] = {}
         self._troubled = False
+        self._stir = None if store is None else Stir(store.path)
 
     def stands_at(self, model: str) -> int:
         """The generation of the last wish that was brought about for a model; 0 for what the repository says."""
@@ -107,11 +109,14 @@ class Reconciler:
         """Follows whenever something has changed, until cancelled."""
         while True:
             await asyncio.sleep(TROUBLED_LOOK_S if self._troubled else LOOK_S)
+            if self._stir is None or not self._stir.stirred():
+                continue
             try:
                 await self.follow()
             except StoreUnavailable:
-                continue
+                self._stir.forget()
             except Exception:
+                self._stir.forget()
                 log.exception("a defect in following the control store; it is tried again")
                 await asyncio.sleep(TROUBLED_LOOK_S)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from service.errors import ConfigError, StoreUnavailable
 from service.guard.credentials.keyring import Keyring
 from service.store.control import ControlStore, prepare
+from service.store.stir import Stir
 
 if TYPE_CHECKING:
     from service.guard.credentials.tokens import Tokens
@@ -70,13 +71,18 @@ class Watch:
             log.info("the API keys can be read again")
 
     async def _keep_looking(self, store: ControlStore, keyring: Keyring) -> None:
+        stir = Stir(store.path)
         while True:
             await asyncio.sleep(TROUBLED_LOOK_S if self._troubled else LOOK_S)
+            if not stir.stirred():
+                continue
             try:
                 await self._look(store, keyring)
             except StoreUnavailable as error:
+                stir.forget()
                 self._trouble(error)
             except Exception:
+                stir.forget()
                 log.exception("a defect in reading the API keys; it is tried again")
                 await asyncio.sleep(TROUBLED_LOOK_S)
 
