@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from models.errors import (
+        BadImage,
+        ImageError,
+        ImageTooLarge,
         InferenceError,
         InvalidInput,
         LoadError,
         ModelError,
+        NotAnImage,
         NotReady,
         Problem,
         UnknownModel,
@@ -23,10 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "BadImage",
+    "ImageError",
+    "ImageTooLarge",
     "InferenceError",
     "InvalidInput",
     "LoadError",
     "ModelError",
+    "NotAnImage",
     "NotReady",
     "Problem",
     "PythonModel",
@@ -40,9 +48,8 @@ __all__ = [
 # A server tells nobody of its own accord; only what is set before its import keeps all of it back. Who wants it sets 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-_ERRORS = ("InferenceError", "InvalidInput", "LoadError", "ModelError", "NotReady", "Problem", "UnknownModel", "UnknownVersion")
 _WHERE = {
-    **dict.fromkeys(_ERRORS, "models.errors"),
+    **dict.fromkeys(__all__, "models.errors"),
     "PythonModel": "models.python_model",
     "Signature": "models.signature",
     "Array": "models.tensor",

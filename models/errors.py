@@ -5,6 +5,10 @@
     │   └── UnknownVersion       the model has no such version or label
     ├── NotReady                 known, but not loaded now
     ├── InvalidInput             the caller's tensors do not fit the model's signature
+    ├── ImageError               an encoded image cannot be used
+    │   ├── BadImage             it is damaged, truncated or empty
+    │   ├── ImageTooLarge        it has more pixels or frames than may be
+    │   └── NotAnImage           it is something else, or of a format that is not taken
     ├── LoadError                a version, or its model.toml, will not load; names file, key and the fix
     └── InferenceError           the model raised, or broke its own contract
 
@@ -14,6 +18,7 @@ only the operator may see travels as ``__cause__``.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 
@@ -53,6 +58,35 @@ class InvalidInput(ModelError):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+class ImageError(ModelError):
+    """An encoded image cannot be used; ``problems`` say where in the request it stands, once that is known."""
+
+    problems: tuple[Problem, ...] = ()
+
+    def at(self, path: str) -> ImageError:
+        """The same error of the image at that place of a request."""
+        placed = copy(self)
+        placed.args = (f"{path}: {self}",)
+        placed.problems = (Problem(path, str(self)),)
+        return placed
+
+
+class BadImage(ImageError):
+    """It is damaged, truncated or empty."""
+
+
+class ImageTooLarge(ImageError):
+    """It has more pixels or frames than may be: ``what`` says of which."""
+
+    def __init__(self, message: str, what: str = "pixels") -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class NotAnImage(ImageError):
+    """It is something else, or of a format that is not taken."""
 
 
 class LoadError(ModelError):

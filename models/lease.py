@@ -13,6 +13,7 @@ from models.manifest import Manifest
 from models.runtime import Runtime
 from models.signature import Signature
 from models.stamp import Stamp
+from models.vision.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class LoadedVersion:
     """One version of a model, ready to compute: two are equal when they are one object.
 
     ``loaded_at`` is in seconds since the epoch, ``load_s`` how long loading and warming took, ``memory_bytes`` what the process
-    grew by meanwhile.
+    grew by meanwhile. ``recipe``: how images become its input; None where ``model.toml`` has no ``[image]``.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LoadedVersion:
     memory_bytes: int
     stamp: Stamp = field(repr=False)
     hold: Hold = field(repr=False)
+    recipe: Recipe | None = None
 
     @property
     def platform(self) -> str:

@@ -20,6 +20,7 @@ from models.errors import LoadError
 from models.nearest import nearest
 from models.plain_file import NotPlain, open_plain
 from models.toml_text import briefly, toml
+from models.vision.declaration import Image
 
 FILE = "model.toml"
 LARGEST = 1 << 20  # bytes: no honest manifest comes near
@@ -126,6 +127,7 @@ class Manifest(_Section):
     runtime: RuntimeSettings = RuntimeSettings()
     warmup: Warmup = Warmup()
     limits: Limits = Limits()
+    image: Image | None = None
 
     @classmethod
     def parse(cls, text: str, *, model: str) -> Manifest:
@@ -152,6 +154,12 @@ class Manifest(_Section):
             known = settled.get(section)
             settled[section] = {**known, **keys} if isinstance(known, dict) and isinstance(keys, dict) else keys
         return _judge(settled, model, "config")
+
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    **{name: type(section) for name, section in Manifest() if section is not None},
+    "image": Image,
+}
 
 
 def read_manifest(directory: Path, *, model: str | None = None) -> Manifest:
@@ -231,14 +239,14 @@ def _unknown(*path: str) -> str:
         if isinstance(home := _home(key), str):
             return f"{key}: unknown key; the nearest known one is {home}"
         return f"{key}: unknown section; the nearest known one is [{meant}]"
-    section = Manifest.model_fields[above[0]].annotation
-    meant = nearest(key, section.model_fields if isinstance(section, type) and issubclass(section, BaseModel) else ())
+    section = _SECTIONS.get(above[0])
+    meant = nearest(key, section.model_fields if section is not None else ())
     return f"{'.'.join([*above, key])}: unknown key; the nearest known one is {'.'.join([*above, str(meant)])}"
 
 
 def _home(key: str) -> str | None:
     # A key written above its section, as in `max_rows = 8` with no [batching] before it.
-    return next((f"{name}.{key}" for name, section in Manifest() if key in type(section).model_fields), None)
+    return next((f"{name}.{key}" for name, section in _SECTIONS.items() if key in section.model_fields), None)
 
 
 _SHORT = Repr()

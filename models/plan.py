@@ -9,6 +9,7 @@ from models.manifest import Manifest
 from models.repository import ModelEntry, Source, wanted
 from models.runtime import Runtime
 from models.shelf import Shelf
+from models.vision.recipe import Recipe
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Candidate:
     source: Source
     manifest: Manifest
     runtime: Runtime | None = None
+    recipe: Recipe | None = None
     spent_s: float = 0.0
     memory_bytes: int = 0
 
@@ -35,7 +37,7 @@ class Plan:
 
 
 def planned(entry: ModelEntry, manifest: Manifest, before: Shelf) -> Plan:
-    """What is to be opened: wanted versions that are new, whose files differ, or whose runtime is set up otherwise."""
+    """What is to be opened: wanted versions that are new, whose files differ, or that are set up otherwise."""
     if entry.problem is not None:
         return Plan(entry.name, manifest, frozenset(before.ready), (), {None: entry.problem}, bool(before.ready))
     failed: dict[int | None, str] = {}
@@ -57,4 +59,6 @@ def planned(entry: ModelEntry, manifest: Manifest, before: Shelf) -> Plan:
 
 
 def _differs(loaded: LoadedVersion | None, source: Source, manifest: Manifest) -> bool:
-    return loaded is None or loaded.stamp != source.stamp or loaded.manifest.runtime != manifest.runtime
+    if loaded is None or loaded.stamp != source.stamp:
+        return True
+    return loaded.manifest.runtime != manifest.runtime or loaded.manifest.image != manifest.image

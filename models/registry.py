@@ -18,7 +18,7 @@ from models.callee import Neighbours
 from models.errors import LoadError, NotReady, UnknownModel
 from models.footprint import resident_bytes
 from models.lease import Hold, LoadedVersion
-from models.loader import load, warm_up
+from models.loader import load, recipe_of, warm_up
 from models.manifest import Manifest
 from models.plan import Candidate, Plan, planned
 from models.repository import ModelEntry, Repository, unknown_model, wanted
@@ -195,8 +195,10 @@ class Registry:
         try:
             try:
                 runtime = candidate.runtime or load(source, candidate.manifest, self.models)
-                candidate.runtime = runtime
-                notes = warm_up(runtime, candidate.manifest)
+                if candidate.runtime is None:
+                    candidate.recipe = recipe_of(source, candidate.manifest, runtime)
+                    candidate.runtime = runtime
+                notes = warm_up(runtime, candidate.manifest, candidate.recipe)
             finally:
                 candidate.memory_bytes += max(0, resident_bytes() - before)
         except LoadError as error:
@@ -235,6 +237,7 @@ class Registry:
             memory_bytes=candidate.memory_bytes,
             stamp=source.stamp,
             hold=Hold(runtime),
+            recipe=candidate.recipe,
         )
         shelf = self._shelves[source.model]
         ready = dict(sorted({**shelf.ready, source.version: loaded}.items()))

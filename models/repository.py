@@ -20,6 +20,7 @@ from models.manifest import FILE, Manifest, Versions, read_manifest
 from models.nearest import nearest
 from models.plain_file import NotPlain
 from models.stamp import Stamp, stamp_of
+from models.vision.labels import FILE as LABELS
 
 PLATFORMS: Mapping[str, str] = MappingProxyType({"model.onnx": "onnxruntime_onnx", "model.txt": "lightgbm", "model.py": "python"})
 _SUFFIXES = {**{Path(name).suffix: platform for name, platform in PLATFORMS.items()}, ".bst": "lightgbm"}
@@ -33,13 +34,14 @@ _MOST_FILES = 10_000  # in one version's directory
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One version's file, ready to be loaded."""
+    """One version's file, ready to be loaded. ``labels``: the file of its classes' names, which lies in the model's directory."""
 
     model: str
     version: int
     platform: str
     path: Path
     stamp: Stamp
+    labels: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _scan_alone(directory: Path, name: str) -> ModelEntry:
         manifest = read_manifest(directory, model=name)
     except LoadError as error:
         return ModelEntry(name, problem=str(error))
-    return ModelEntry(name, (_scan_version(name, 1, directory, found),), manifest)
+    return ModelEntry(name, (_scan_version(name, 1, directory, found, _labels(directory)),), manifest)
 
 
 def _scan_model(directory: Path, called: str | None = None) -> ModelEntry:
@@ -166,7 +168,9 @@ def _scan_model(directory: Path, called: str | None = None) -> ModelEntry:
         return ModelEntry(name, problem=f"model {name!r} is a symlink; put the directory itself into the repository")
     try:
         children = sorted(child.name for child in directory.iterdir() if not child.name.startswith("."))
-        versions = tuple(_scan_version(name, int(child), directory / child) for child in children if _VERSION.fullmatch(child))
+        labels = _labels(directory)
+        numbers = [child for child in children if _VERSION.fullmatch(child)]
+        versions = tuple(_scan_version(name, int(number), directory / number, labels=labels) for number in numbers)
     except OSError as error:
         return ModelEntry(name, problem=f"model {name!r} cannot be read: {error.strerror}")
     versions = tuple(sorted(versions, key=lambda entry: entry.version))
@@ -189,7 +193,14 @@ def _no_version(name: str, children: list[str]) -> str:
     return f"model {name!r} has no version; expected a directory such as {name}/1 that holds {_ONE_OF}"
 
 
-def _scan_version(model: str, version: int, directory: Path, bare: list[str] | None = None) -> VersionEntry:
+def _labels(directory: Path) -> Path | None:
+    path = directory / LABELS
+    return path if os.path.lexists(path) else None
+
+
+def _scan_version(
+    model: str, version: int, directory: Path, bare: list[str] | None = None, labels: Path | None = None
+) -> VersionEntry:
     where = f"model {model!r} version {version}"
     if directory.is_symlink():
         return VersionEntry(version, None, f"{where} is a symlink; put the directory itself into the repository")
@@ -200,14 +211,14 @@ def _scan_version(model: str, version: int, directory: Path, bare: list[str] | N
         if len(found) != 1:
             came = f"has {' and '.join(found)}" if found else "has no model file"
             return VersionEntry(version, None, f"{where} {came}; expected exactly one of {_ONE_OF}")
-        stamp = stamp_of(directory)
+        stamp = stamp_of(directory, labels if bare is None else None)
     except NotPlain as refused:
         return VersionEntry(version, None, f"{where} {refused}")
     except OSError as error:
         return VersionEntry(version, None, f"{where} cannot be read: {error.strerror}")
     if len(stamp) > _MOST_FILES:
         return VersionEntry(version, None, f"{where} has {len(stamp)} files; expected at most {_MOST_FILES}")
-    return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp))
+    return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp, labels))
 
 
 def require_unchanged(source: Source, *, loaded: bool = False) -> None:

@@ -12,9 +12,13 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 """Path, size, mtime in ns and inode of each of a version's files: unequal when any of them was changed or replaced."""
 
 
-def stamp_of(directory: Path) -> Stamp:
-    """That of all files below a version's directory. Raises NotPlain, which says what it has that is none; OSError."""
-    return tuple(sorted(_stamps(directory, directory)))
+def stamp_of(directory: Path, beside: Path | None = None) -> Stamp:
+    """That of all files below a version's directory, and of one in the directory above. Raises NotPlain, which says what it has
+    that is none; OSError."""
+    stamps = [*_stamps(directory, directory)]
+    if beside is not None and stat.S_ISREG((info := beside.lstat()).st_mode):
+        stamps.append((f"../{beside.name}", info.st_size, info.st_mtime_ns, info.st_ino))
+    return tuple(sorted(stamps))
 
 
 def _stamps(directory: Path, top: Path) -> Iterator[tuple[str, int, int, int]]:

@@ -28,17 +28,22 @@ _MESSAGES: Mapping[str, Mapping[int, str]] = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
+_FREE = 1 << 63  # as a varint has it, the least of the negative numbers
 _DEEPEST = 100  # protobuf's own limit on nesting
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile:
-    """``shapeless``: inputs whose rank the graph does not tell; ``operators``: the op types of all nodes."""
+    """``shapeless``: inputs whose rank the graph does not tell; ``operators``: the op types of all nodes.
+
+    ``row_elements``: how many elements of all inputs make one row; None where callers may choose more than the number of rows.
+    """
 
     operators: frozenset[str]
     data_files: frozenset[str]
     shapeless: frozenset[str]
+    row_elements: int | None
 
 
 class _MalformedError(Exception):
@@ -50,6 +55,7 @@ class _Found:
     operators: set[str] = field(default_factory=set)
     data_files: set[str] = field(default_factory=set)
     shapeless: set[str] = field(default_factory=set)
+    row_elements: list[int | None] = field(default_factory=list)  # of each input
     graphs: int = 0
 
 
@@ -70,7 +76,9 @@ def read(path: Path) -> OnnxFile:
         raise LoadError(f"{path.name} holds no graph, so it is empty, cut short, or not an ONNX file: copy or export it again")
     for location in sorted(found.data_files):
         _check_data_file(path.parent, location)
-    return OnnxFile(frozenset(found.operators), frozenset(found.data_files), frozenset(found.shapeless))
+    fixed = [elements for elements in found.row_elements if elements is not None]
+    row_elements = sum(fixed) if len(fixed) == len(found.row_elements) else None
+    return OnnxFile(frozenset(found.operators), frozenset(found.data_files), frozenset(found.shapeless), row_elements)
 
 
 def _check_data_file(folder: Path, location: str) -> None:
@@ -101,9 +109,11 @@ def _visit(data: mmap.mmap, message: str, start: int, end: int, found: _Found, d
         found.data_files |= _locations(data, start, end)
         return
     if message == "Input":
-        name, has_shape = _input(data, start, end)
-        if not has_shape and depth == 2:
-            found.shapeless.add(name)
+        name, has_shape, row_elements = _input(data, start, end)
+        if depth == 2:
+            found.row_elements.append(row_elements)
+            if not has_shape:
+                found.shapeless.add(name)
         return
     children = _MESSAGES[message]
     for number, wire, first, last in _fields(data, start, end):
@@ -129,9 +139,10 @@ def _locations(data: mmap.mmap, start: int, end: int) -> set[str]:
     return places if external else set()
 
 
-def _input(data: mmap.mmap, start: int, end: int) -> tuple[str, bool]:
-    """A ValueInfoProto's name, and whether its tensor type tells a shape (type 2, tensor_type 1, shape 2)."""
+def _input(data: mmap.mmap, start: int, end: int) -> tuple[str, bool, int | None]:
+    """A ValueInfoProto's name, whether its tensor type tells a shape (type 2, tensor_type 1, shape 2), and its row's elements."""
     name, has_shape, tensors = "", False, False
+    row_elements: int | None = None
     for number, wire, first, last in _fields(data, start, end):
         if (number, wire) == (1, _LENGTH):
             name = _text(data, first, last)
@@ -139,8 +150,22 @@ def _input(data: mmap.mmap, start: int, end: int) -> tuple[str, bool]:
             for kind, kind_wire, a, b in _fields(data, first, last):
                 if (kind, kind_wire) == (1, _LENGTH):
                     tensors = True
-                    has_shape |= any((inner, w) == (2, _LENGTH) for inner, w, _, _ in _fields(data, a, b))
-    return name, has_shape or not tensors
+                    for inner, inner_wire, shape, after in _fields(data, a, b):
+                        if (inner, inner_wire) == (2, _LENGTH):
+                            has_shape, row_elements = True, _row_elements(data, shape, after)
+    return name, has_shape or not tensors, row_elements
+
+
+def _row_elements(data: mmap.mmap, start: int, end: int) -> int | None:
+    """The product of a TensorShapeProto's dims (1) past the first; None where one has no value (1), or one of 0 or less."""
+    elements = 1
+    dims = [(first, last) for number, wire, first, last in _fields(data, start, end) if (number, wire) == (1, _LENGTH)]
+    for first, last in dims[1:]:
+        values = [value for number, wire, value, _ in _fields(data, first, last) if (number, wire) == (1, _VARINT)]
+        if not values or not 0 < values[-1] < _FREE:
+            return None
+        elements *= values[-1]
+    return elements
 
 
 def _text(data: mmap.mmap, start: int, end: int) -> str:

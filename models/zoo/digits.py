@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from models.zoo.trained import Metric, Report, Trained
 
@@ -18,7 +19,8 @@ HIDDEN = (128, 64)
 # Old enough for any ONNX Runtime since 1.13.
 OPSET, IR = 13, 8
 MODEL_TOML = """\
-# Handwritten digits, 8x8 grey images: "image" FP32 [-1, 1, 8, 8], 0 paper to 1 ink. labels.txt names the classes.
+# Handwritten digits, 8x8 grey images: "image" FP32 [-1, 1, 8, 8], 0 paper to 1 ink. labels.txt names the classes;
+# examples/ has an image of each, of those that it was not trained on and gets right.
 
 [batching]
 max_rows = 64       # rows in one call; a row costs a few microseconds, so a full batch is still well under a millisecond
@@ -26,27 +28,38 @@ window_ms = 2.0     # how long the oldest request may wait for company
 
 [runtime]
 threads = 1         # the graph is too small to be worth a second thread
+
+[image]
+preset = "unit"             # 0 to 255 become 0 to 1: light ink on dark paper
+size = 8
+channels = "L"
+resize = "letterbox"        # the whole digit, never a crop of it
+interpolation = "bicubic"   # bilinear leaves no stroke sharp on so few pixels
+background = [0, 0, 0]      # under what is transparent
+output = "probabilities"
+scores = "none"             # the graph ends in a softmax of its own
+top_k = 3
 """
+# Of an example's side in pixels: large enough to be looked at.
+EXAMPLE_SIDE = 64
 
 Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
 Layers = list[tuple[Floats, Floats]]
 
 
 def train(directory: Path, report: Report) -> Trained:
     """Writes the model into ``directory``. Raises ImportError without scikit-learn and onnx."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    pixels, labels = load_digits(return_X_y=True)
-    images = (pixels / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
-    learn, held, learn_labels, held_labels = train_test_split(images, labels, test_size=0.2, random_state=SEED, stratify=labels)
+    learn, held, learn_labels, held_labels = split()
     layers = fit(shifted(learn), np.tile(learn_labels, 5), report)
     version = directory / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(graph(layers))
     (directory / "model.toml").write_text(MODEL_TOML)
     (directory / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
-    accuracy = float(np.mean(predict(layers, held) == held_labels))
+    right = predict(layers, held) == held_labels
+    write_examples(directory / "examples", held[right], held_labels[right])
+    accuracy = float(np.mean(right))
     return Trained(
         name="digits",
         summary="handwritten digits, an ONNX image classifier",
@@ -56,6 +69,31 @@ def train(directory: Path, report: Report) -> Trained:
     )
 
 
+def split() -> tuple[Floats, Floats, Labels, Labels]:
+    """Images to learn from and images held out, [n, 1, 8, 8] of 0 to 1, and what each of them shows, [n]."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels / 16.0).astype(np.float32).reshape(-1, 1, 8, 8)
+    learn, held, learn_labels, held_labels = train_test_split(images, labels, test_size=0.2, random_state=SEED, stratify=labels)
+    return learn, held, learn_labels, held_labels
+
+
+def write_examples(directory: Path, images: Floats, labels: Labels) -> None:
+    """The first image of each digit as a PNG that is called by it."""
+    directory.mkdir()
+    for digit in range(10):
+        picture(images[labels == digit][0, 0]).resize((EXAMPLE_SIDE, EXAMPLE_SIDE), Image.Resampling.NEAREST).save(
+            directory / f"{digit}.png"
+        )
+
+
+def picture(grey: Floats) -> Image.Image:
+    """An image of [height, width] values of 0 to 1."""
+    return Image.fromarray(np.rint(grey * 255).astype(np.uint8))
+
+
 def shifted(images: Floats) -> Floats:
     """The images, then each moved by one pixel up, down, left and right: five times as many, [5 n, 1, 8, 8]."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
@@ -63,7 +101,7 @@ def shifted(images: Floats) -> Floats:
     return np.concatenate([padded[:, :, top : top + 8, left : left + 8] for top, left in corners])
 
 
-def fit(images: Floats, labels: npt.NDArray[np.int64], report: Report) -> Layers:
+def fit(images: Floats, labels: Labels, report: Report) -> Layers:
     """Weights [in, out] and biases [out] of a multilayer perceptron."""
     from sklearn.neural_network import MLPClassifier
 
@@ -78,13 +116,13 @@ def fit(images: Floats, labels: npt.NDArray[np.int64], report: Report) -> Layers
     ]
 
 
-def predict(layers: Layers, images: Floats) -> npt.NDArray[np.int64]:
+def predict(layers: Layers, images: Floats) -> Labels:
     """The classes, [n], as the exported graph computes them."""
     values = images.reshape(len(images), -1)
     for weight, bias in layers[:-1]:
         values = np.maximum(values @ weight + bias, 0.0)
     weight, bias = layers[-1]
-    classes: npt.NDArray[np.int64] = np.argmax(values @ weight + bias, axis=1)
+    classes: Labels = np.argmax(values @ weight + bias, axis=1)
     return classes
 
 

@@ -58,6 +58,7 @@ def test_every_key_has_the_documented_default() -> None:
         "runtime": {"threads": 1, "providers": ("CPUExecutionProvider",)},
         "warmup": {"calls": 3},
         "limits": {"requests_per_s": None, "requests_burst": None, "rows_per_s": None, "rows_burst": None},
+        "image": None,
     }
 
 

@@ -13,6 +13,7 @@ from onnx_graphs import Dim, answer, load, mlp, model, node, tensor, weight, wri
 
 from models.errors import LoadError
 from models.runtimes.onnx import OnnxRuntime
+from models.runtimes.onnx_file import read
 
 
 def _refusal(path: Path) -> str:
@@ -132,6 +133,31 @@ def test_an_input_of_unknown_rank_is_refused_but_a_scalar_is_not(tmp_path: Path)
 
     assert "input 'x' has no shape in the graph" in _refusal(write(of(None), tmp_path))
     assert tuple(load(of([]), tmp_path).signature.inputs[0].shape) == ()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "elements"),
+    [
+        ([["batch", 3, 224, 224]], 3 * 224 * 224),
+        ([[1, 8]], 8),
+        ([["batch"]], 1),
+        ([[]], 1),
+        ([["batch", 4], ["batch", 2, 3]], 10),
+        ([["batch", "length"]], None),
+        ([["batch", 3, None, 224]], None),
+        ([["batch", 3, -1, 224]], None),
+        ([["batch", 0]], None),
+        ([["batch", 4], ["batch", "length"]], None),
+        ([None], None),
+    ],
+)
+def test_the_size_of_a_row_is_known_where_no_caller_chooses_it(
+    shapes: list[list[Dim] | None], elements: int | None, tmp_path: Path
+) -> None:
+    inputs = [tensor(f"x{index}", "FP32", shape) for index, shape in enumerate(shapes)]
+    nodes = [node("Neg", [each.name], [f"y{index}"]) for index, each in enumerate(inputs)]
+    outputs = [tensor(f"y{index}", "FP32", shape) for index, shape in enumerate(shapes)]
+    assert read(write(model(nodes, inputs, outputs), tmp_path)).row_elements == elements
 
 
 # Weights beside the model

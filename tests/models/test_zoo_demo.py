@@ -59,6 +59,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_the_repository_is_laid_out_as_documented(demo: Path) -> None:
     assert sorted(contents(demo)) == [
         "digits/1/model.onnx",
+        *(f"digits/examples/{digit}.png" for digit in range(10)),
         "digits/labels.txt",
         "digits/model.toml",
         "fraud/1/model.txt",
