@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
+import msgspec
+
 import batching
 from batching import Answer, Batcher, Priority
 from models import NotReady, Signature, UnknownVersion
@@ -26,12 +28,14 @@ from models.live import Changed, overlaid
 from models.manifest import Cache, Manifest
 from models.manifest import Limits as ModelLimits
 from models.registry import Registry
+from models.vision.recipe import Recipe
 from service.cache.answers import Answers
 from service.cache.key import Keys
 from service.cache.shelf import Shelf
 from service.errors import Draining
 from service.protocol.infer import Infer
 from service.settings import Settings, policy_of
+from service.slab import Slab
 
 log = logging.getLogger("tureen.engine")
 
@@ -54,7 +58,8 @@ PATIENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One version of a model, ready to answer. ``answers``: those that may be given again; None where none may."""
+    """One version of a model, ready to answer. ``answers``: those that may be given again; None where none may. ``slab``: where its
+    images are decoded to; None where it takes none, or each in a size of its own."""
 
     model: str
     version: str
@@ -62,6 +67,12 @@ class Served:
     loaded: LoadedVersion
     batcher: Batcher
     answers: Answers | None = None
+    slab: Slab | None = None
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How images become its input; None where it takes none."""
+        return self.loaded.recipe
 
 
 class Engine:
@@ -102,11 +113,26 @@ class Engine:
     ) -> asyncio.Future[Answer]:
         """The future of a checked request's answer: one that was kept, or it is queued. ``key``: what it is kept under, where that
         is known. Raises BatchingError where it is refused, NotReady where the version was unloaded."""
+        if infer.rows > 1 and not served.signature.batched:
+            return self._submit_each(served, infer, timeout_s)
         answers = served.answers
         if answers is None or answers.rests:
             return self._queue(served, infer, timeout_s)
         left_s = served.batcher.policy.timeout_s if timeout_s is None else timeout_s
         return answers.submit(answers.key(infer) if key is None else key, partial(self._queue, served, infer), left_s)
+
+    def _submit_each(self, served: Served, infer: Infer, timeout_s: float | None) -> asyncio.Future[Answer]:
+        """The same for images of one request that the model takes one at a time."""
+        futures: list[asyncio.Future[Answer]] = []
+        try:
+            for row in range(infer.rows):
+                inputs = {name: array[row : row + 1] for name, array in infer.inputs.items()}
+                futures.append(self.submit(served, msgspec.structs.replace(infer, inputs=inputs, rows=1), timeout_s))
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return batching.together(futures)
 
     def _queue(self, served: Served, infer: Infer, timeout_s: float | None) -> asyncio.Future[Answer]:
         group = served.signature.group(infer.inputs)
@@ -283,7 +309,8 @@ class Engine:
             # Python may do anything at any time; a graph with fixed dims, or a forest, does the same for every row.
             steady=runtime.platform != "python" and not any(-1 in spec.shape[1:] for spec in runtime.signature.inputs),
         )
-        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, self._answers(loaded, settings.cache))
+        answers, slab = self._answers(loaded, settings.cache), Slab.of(loaded.recipe, policy_of(settings).max_rows)
+        return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, answers, slab)
 
     def _answers(self, loaded: LoadedVersion, wanted: Cache) -> Answers | None:
         if self.shelf is None or not wanted.ttl_s:

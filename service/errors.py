@@ -13,6 +13,7 @@ ServiceError
 ├── BodyTooLarge        413
 ├── TooManyRows         413 of one request
 ├── TensorTooLarge      413 in elements
+├── TooManyImages       413 of one request
 ├── UnsupportedMedia    415 content type or encoding not taken
 ├── OverBudget          429 the caller's own budget is spent
 ├── TooManyFromAddress  429 as many connections of one address are open as may be
@@ -133,6 +134,10 @@ class TooManyRows(ServiceError):
 
 class TensorTooLarge(ServiceError):
     """A tensor has more elements than one may have."""
+
+
+class TooManyImages(ServiceError):
+    """The request has more images than one may have."""
 
 
 class UnsupportedMedia(ServiceError):

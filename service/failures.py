@@ -30,6 +30,7 @@ from service.errors import (
     TensorTooLarge,
     TooManyConnections,
     TooManyFromAddress,
+    TooManyImages,
     TooManyRows,
     Unauthorized,
     UnknownJob,
@@ -56,6 +57,7 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
     {
         BadRequest: (400, "bad_request"),
         models.InvalidInput: (400, "invalid_input"),
+        models.BadImage: (400, "bad_image"),
         models.LoadError: (400, "load_failed"),
         Unauthorized: (401, "unauthorized"),
         Forbidden: (403, "forbidden"),
@@ -71,7 +73,10 @@ TABLE: Mapping[type[Exception], tuple[int, str]] = MappingProxyType(
         batching.TooManyRows: (413, "too_many_rows"),
         TooManyRows: (413, "too_many_rows"),
         TensorTooLarge: (413, "tensor_too_large"),
+        TooManyImages: (413, "too_many_images"),
+        models.ImageTooLarge: (413, "image_too_large"),
         UnsupportedMedia: (415, "unsupported_media"),
+        models.NotAnImage: (415, "unsupported_image"),
         OverBudget: (429, "over_budget"),
         TooManyFromAddress: (429, "too_many_from_address"),
         HeadersTooLarge: (431, "headers_too_large"),
@@ -106,7 +111,7 @@ def failure(error: BaseException) -> Failure:
 
 def _details(error: BaseException) -> tuple[Problem, ...]:
     match error:
-        case models.InvalidInput():
+        case models.InvalidInput() | models.ImageError():
             return error.problems
         case ServiceError():
             return error.details

@@ -1,13 +1,12 @@
 """One inference request from bytes to bytes: what both lanes do, so that they cannot differ.
 
-bytes -> decode and check -> submit -> await -> encode -> bytes. Whatever goes wrong on the way becomes a response by the one table
-of errors; only cancellation, which is how a client leaves, passes through.
+bytes -> decode and check -> images to rows -> submit -> await -> encode -> bytes. Whatever goes wrong on the way becomes a response
+by the one table of errors; only cancellation, which is how a client leaves, passes through.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from time import perf_counter
@@ -16,33 +15,35 @@ from typing import Final, TypeVar, TypeVarTuple, get_args
 from msgspec.structs import replace
 
 from batching import Answer
+from models.vision.bounds import Bounds
 from service.account import Account, Plain
 from service.cache.flight import Given, How
 from service.engine import Engine, Served
-from service.errors import BadRequest, BodyTooLarge, ServiceError, Unauthorized, UnsupportedMedia
+from service.errors import BodyTooLarge, ServiceError, Unauthorized
 from service.guard.budgets.budget import allowance_lines
 from service.guard.gate import Gate
 from service.guard.input.content import Content
 from service.guard.limited import Limited
 from service.guard.principal import Principal
-from service.protocol import coding
+from service.preparing import Until, limit_of, rows_of
+from service.protocol import coding, images
 from service.protocol.infer import Encoded, Infer
+from service.protocol.pictures import Refused, Upload
 from service.request import Headers, Request
 from service.response import Response, code_of, failed, request_id
 from service.response import lines as header_lines
 from service.routing import Target
 from service.sections import Limits
 from service.shedding import Shedding
+from service.terms import CONTENT_TYPES, check_content_type, header_length, priority, timeout_s
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 #: From this size on bodies are decoded, and answers encoded, in a thread: some milliseconds that the loop has not (bytes).
 LARGE = 128 * 1024
-#: Clients of these protocols send any of these, or none, with JSON and with binary tensors alike.
-CONTENT_TYPES = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
-#: The protocol's levels, as X-Priority names them.
-LEVELS = {b"high": 1, b"normal": 2, b"low": 3}
+#: How long images are looked at, at most (seconds): no loop's timer takes every number that a caller may give.
+LONGEST_S = 86_400.0
 
 
 _CACHE: Final[Mapping[How, bytes]] = {how: b"x-cache: %b\r\n" % how.encode() for how in get_args(How)}
@@ -57,6 +58,7 @@ class Inference:
         self.gate = gate
         self.limits = limits
         self.content = Content.of(limits)
+        self._bounds = Bounds(limits.image_pixels, limits.image_frames)
         self.account = account
         self.limited = limited
         self._shedding = Shedding()
@@ -76,7 +78,7 @@ class Inference:
             charged = None if request.grant is None else self.gate.charge(request.grant, infer.rows)
             if charged is not None:
                 await charged
-            answer = await self._submit(request, served, infer)
+            answer = await (self._look_and_submit if infer.pictures else self._submit)(request, served, infer)
             if answer.nbytes > LARGE:
                 response = await self._in_thread(self.engine.pool, self.respond, request, answer)
             else:
@@ -103,6 +105,8 @@ class Inference:
             raise
         if request.grant is not None and self.gate.charge(request.grant, infer.rows) is not None:
             raise TypeError("the gate is not immediate")
+        if infer.pictures:
+            return asyncio.get_running_loop().create_task(self._look_and_count(request, served, infer))
         return self._submit(request, served, infer)
 
     def respond(self, request: Request, answer: Answer) -> Response:
@@ -151,43 +155,80 @@ class Inference:
         headers, body = request.headers, request.body
         if b"x-priority" in headers or b"content-encoding" in headers or b'"priority"' in body or b'"timeout"' in body:
             return None
-        left_s = _left_s(request, served, _timeout_s(headers.get(b"x-request-timeout-ms"), None))
+        left_s = _left_s(request, served, timeout_s(headers.get(b"x-request-timeout-ms"), None))
         return self._shedding.refused(request, served.batcher, left_s)
 
     def _find(self, request: Request) -> Served:
         if request.grant is None:  # a way that leads past the gate leads nowhere
             raise Unauthorized("the request did not pass the gate")
-        content_type = request.headers.get(b"content-type")
-        if content_type is not None and content_type not in CONTENT_TYPES:
-            _check_content_type(content_type)
         target = request.target
+        content_type = request.headers.get(b"content-type")
+        if content_type is not None and content_type not in CONTENT_TYPES and target.protocol is not images:
+            check_content_type(content_type)
         served = request.served = self.engine.served(target.model, target.version, target.label)
         return served
 
     def _decode(self, request: Request, served: Served) -> Infer:
-        length = _header_length(request.headers)
-        infer = request.infer = request.target.protocol.decode(request.body, served.signature, length, self.content)
+        infer = request.infer = self._read(request, served, request.body)
         request.decoded = perf_counter()
         return infer
 
+    def _read(self, request: Request, served: Served, body: bytes) -> Infer:
+        headers, recipe = request.headers, served.recipe
+        upload = None if recipe is None else Upload(recipe, headers.get(b"content-type"), request.query)
+        return request.target.protocol.decode(body, served.signature, header_length(headers), self.content, upload)
+
     def _count(self, error: Exception) -> None:
-        if isinstance(error, ServiceError) and error.limit:
-            self.limited.count(error.limit)
+        if limit := limit_of(error):
+            self.limited.count(limit)
 
     def _submit(self, request: Request, served: Served, infer: Infer) -> asyncio.Future[Answer]:
-        timeout_s = _timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
-        priority = request.headers.get(b"x-priority")
-        if priority is not None:  # before the body's own, so that a proxy has the last word
-            infer = request.infer = replace(infer, priority=_priority(priority))
-        return self.engine.submit(served, infer, _left_s(request, served, timeout_s), request.key)
+        timeout = timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
+        given = request.headers.get(b"x-priority")
+        if given is not None:  # before the body's own, so that a proxy has the last word
+            infer = request.infer = replace(infer, priority=priority(given))
+        return self.engine.submit(served, infer, _left_s(request, served, timeout), request.key)
+
+    async def _look_and_submit(self, request: Request, served: Served, infer: Infer) -> Answer:
+        """The answer to a request of encoded images, which are looked at in a thread first. All that is its time."""
+        timeout = timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
+        until = Until(request.started + (served.batcher.policy.timeout_s if timeout is None else timeout))
+        try:
+            async with asyncio.timeout(min(until.left_s, LONGEST_S)):
+                infer = request.infer = await self._in_thread(self.engine.decoding, self._look, request, served, infer, until)
+        except TimeoutError:
+            raise until.over() from None
+        finally:
+            until.give_up()
+        request.waited_s = perf_counter() - request.started
+        for seen in infer.seen:
+            if isinstance(seen, Refused) and seen.limit:
+                self.limited.count(seen.limit)
+        if not infer.rows:  # none is good
+            return Answer({}, 0.0, 0.0, 0, "early")
+        return await self._submit(request, served, infer)
+
+    def _look(self, request: Request, served: Served, infer: Infer, until: Until) -> Infer:
+        infer = rows_of(infer, served, self._bounds, until)
+        if served.answers is not None and infer.rows:
+            request.key = served.answers.key(infer)
+        request.decoded = perf_counter()
+        return infer
+
+    async def _look_and_count(self, request: Request, served: Served, infer: Infer) -> Answer:
+        try:
+            return await self._look_and_submit(request, served, infer)
+        except Exception as error:
+            self._count(error)
+            raise
 
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         body, encoding = request.body, request.headers.get(b"content-encoding")
         if encoding is not None:
             limit = self.limits.inflated_bytes
             body = self.engine.inflating.submit(coding.inflate, body, encoding.decode("latin-1"), limit).result()
-        infer = request.target.protocol.decode(body, served.signature, _header_length(request.headers), self.content)
-        if served.answers is not None:
+        infer = self._read(request, served, body)
+        if served.answers is not None and not infer.pictures:
             request.key = served.answers.key(infer)  # which takes a while, of much
         request.decoded = perf_counter()
         return infer
@@ -208,11 +249,11 @@ def is_small(request: Request) -> bool:
     return len(request.body) <= LARGE and b"content-encoding" not in request.headers
 
 
-def _left_s(request: Request, served: Served, timeout_s: float | None) -> float | None:
+def _left_s(request: Request, served: Served, timeout: float | None) -> float | None:
     """What is left of a request's time, in seconds; None: all of the model's default."""
     if not request.waited_s:
-        return timeout_s
-    return (served.batcher.policy.timeout_s if timeout_s is None else timeout_s) - request.waited_s
+        return timeout
+    return (served.batcher.policy.timeout_s if timeout is None else timeout) - request.waited_s
 
 
 def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:
@@ -241,41 +282,3 @@ def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) 
             1e3 * answer.queue_s,
         )
     return Response(200, encoded.body, lines)
-
-
-def _check_content_type(given: bytes) -> None:
-    essence, _, parameters = given.lower().partition(b";")
-    if essence.strip() not in CONTENT_TYPES and not essence.strip().endswith(b"+json"):
-        raise UnsupportedMedia(f"content type {_shown(essence)} is not taken here; send application/json")
-    if b"charset" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
-        raise UnsupportedMedia(f"charset {_shown(parameters.strip())} is not taken; send JSON as UTF-8")
-
-
-def _header_length(headers: Headers) -> str | None:
-    value = headers.get(b"inference-header-content-length")
-    return None if value is None else value.decode("latin-1")
-
-
-def _timeout_s(header: bytes | None, parameter: float | None) -> float | None:
-    """The sooner of the caller's two limits, in seconds; None where it gave none."""
-    if header is None:
-        return parameter
-    try:
-        milliseconds = float(header)
-    except ValueError:
-        milliseconds = math.nan
-    if not (math.isfinite(milliseconds) and milliseconds > 0):
-        raise BadRequest(f"X-Request-Timeout-Ms is {_shown(header)}; expected a number of milliseconds above 0")
-    seconds = milliseconds / 1000
-    return seconds if parameter is None else min(seconds, parameter)
-
-
-def _priority(header: bytes) -> int:
-    level = LEVELS.get(header)
-    if level is None:
-        raise BadRequest(f"X-Priority is {_shown(header)}; expected high, normal or low")
-    return level
-
-
-def _shown(value: bytes) -> str:
-    return repr(value[:80].decode("latin-1"))

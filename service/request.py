@@ -23,7 +23,8 @@ class Request:
 
     ``principal`` is None until it is known who sent it, ``grant`` until he was let in, ``served`` until the version is found,
     ``infer`` until the body is decoded, at ``decoded``. ``key``: what its answer is kept under, where that was found on the way.
-    ``started`` and ``decoded`` are ``perf_counter``'s (seconds). ``waited_s``: how long it waited to be looked at.
+    ``started`` and ``decoded`` are ``perf_counter``'s (seconds). ``waited_s``: how long it waited to be looked at, its images too.
+    ``query`` is as it came.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Request:
         "infer",
         "key",
         "principal",
+        "query",
         "served",
         "started",
         "target",
@@ -47,11 +49,12 @@ class Request:
     infer: Infer | None
     key: bytes | None
 
-    def __init__(self, target: Target, headers: Headers, body: bytes) -> None:
+    def __init__(self, target: Target, headers: Headers, body: bytes, query: bytes = b"") -> None:
         self.started = self.decoded = perf_counter()
         self.target = target
         self.headers = headers
         self.body = body
+        self.query = query
         self.id = request_id(headers.get(b"x-request-id"))
         self.waited_s = 0.0
         self.principal = self.grant = self.served = self.infer = self.key = None

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from models.vision.bounds import MOST_PIXELS, Bounds
 from service.bind import Bind
 
+_IMAGE = Bounds()
 _COLLECTOR = re.compile(r"https?://[^\s/?#]+(?:/[^\s?#]*)?")
 _REDIS = re.compile(r"(?:rediss?://[^\s@/?#]+(?:/\d+)?|unix:///[^\s@?#]+)")
 _HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?:[1-9]\d{0,4}))?")
@@ -85,6 +87,9 @@ class Limits(Section):
     json_depth: int = Field(default=64, ge=4, le=200, description="a number of levels, 4 to 200")
     tensor_elements: int = Field(default=16 * 1024**2, ge=1, description="a number of elements, at least 1")
     rows: int = Field(default=100_000, ge=1, description="a number of rows, at least 1")
+    images: int = Field(default=64, ge=1, le=10_000, description="a number of images, 1 to 10000")
+    image_pixels: int = Field(default=_IMAGE.pixels, ge=1, le=MOST_PIXELS, description=f"a number of pixels, 1 to {MOST_PIXELS}")
+    image_frames: int = Field(default=_IMAGE.frames, ge=1, description="a number of frames, at least 1")
     websocket_message_bytes: int = Field(default=1024**2, ge=1, description="a number of bytes, at least 1")
     websocket_queue_bytes: int = Field(default=1024**2, ge=1, description="a number of bytes, at least 1")
     websocket_stall_s: float = Field(default=60.0, gt=0, description="a number of seconds, above 0")

@@ -7,12 +7,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from models.manifest import Manifest
+from models.signature import Signature
+from models.tensor import TensorSpec
+from models.vision.recipe import recipe
 from service import create_app
 from service.config import Config
 from service.connections.hypercorn_settings import DEFAULTS
@@ -39,8 +42,9 @@ def sections(model: type[BaseModel]) -> dict[str, set[str]]:
     """The keys of each section; those of none under the empty name."""
     found: dict[str, set[str]] = {"": set()}
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found[name] = set(field.annotation.model_fields)
+        kinds = get_args(field.annotation) or (field.annotation,)  # a section may be optional
+        if isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
+            found[name] = set(kinds[0].model_fields)
         else:
             found[""].add(name)
     return found
@@ -92,8 +96,9 @@ def expanded(path: str) -> set[str]:
 
 def test_the_documented_model_toml_has_every_key_with_its_default() -> None:
     text = toml_of(page("models.md"))
-    with_all = tomllib.loads(re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M))  # those without a default too
-    assert written(with_all, sections(Manifest)) == sections(Manifest)
+    with_all = re.sub(r"^# (\w+ = |\[\w+\])", r"\1", text, flags=re.M)  # those without a default too
+    assert written(tomllib.loads(with_all), sections(Manifest)) == sections(Manifest)
+    assert Manifest.parse(with_all, model="documented").image is not None
     assert Manifest.parse(text, model="documented") == Manifest()
 
 
@@ -113,6 +118,17 @@ def test_every_piece_of_a_tureen_toml_is_a_configuration(page: str, tmp_path: Pa
         if language == "toml":
             file.write_text(piece)
             Config.resolve(file, {"TUREEN_STORE__STATE_DIR": "state"}, {})
+
+
+@pytest.mark.parametrize("shape", [(-1, 3, 224, 224), (-1, 224, 224, 3)])
+def test_every_piece_of_a_model_toml_on_the_page_of_images_suits_a_classifier(shape: tuple[int, ...]) -> None:
+    signature = Signature((TensorSpec("image", "FP32", shape),), (TensorSpec("logits", "FP32", (-1, 1000)),))
+    pieces = [piece for language, piece in FENCE.findall(page("images.md")) if language == "toml"]
+    assert len(pieces) >= 4
+    for piece in pieces:
+        image = Manifest.parse(piece, model="documented").image
+        assert image is not None
+        assert recipe(image, signature).shape == shape[1:]
 
 
 def test_every_variable_of_the_environment_is_documented() -> None:

@@ -59,7 +59,7 @@ async def infer(**_: str) -> quart.Response:
     quart.g.told = True
     if isinstance(body, str):  # only as_text=True gives one
         body = body.encode()
-    asked = Request(found, headers(), body)
+    asked = Request(found, headers(), body, request.query_string)
     asked.principal, asked.grant = quart.g.principal, quart.g.grant
     return as_quart(await service_of().inference.answer(asked))
 

@@ -9,14 +9,15 @@ from importlib.metadata import version as version_of
 
 import msgspec
 import quart
-from quart import Blueprint, Quart, current_app, request
+from quart import Blueprint, Quart, current_app
 from quart.blueprints import BlueprintSetupState
 from werkzeug.routing import Rule
 
 from models import UnknownModel
 from models.registry import Registry
-from service.assets import ASSETS, PAGE, asset
+from service import assets
 from service.blueprints.answers import visible
+from service.blueprints.files import NOSNIFF, page_headers, read, sent
 from service.config import Config
 from service.context import service_of
 from service.engine import Served
@@ -32,20 +33,9 @@ documentation = Blueprint("documentation", __name__)
 EXTENSION = "tureen-documentation"
 #: Documents that are kept, one for each set of models that some caller may use.
 MOST = 16
-_NOSNIFF = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-#: Swagger UI draws its icons from data: URLs; beside that, nothing but this origin's own files.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PAGE = {
-    **_NOSNIFF,
-    "Content-Security-Policy": _POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-cache",
-}
-_DAY = {**_NOSNIFF, "Cache-Control": "public, max-age=86400"}
+#: Swagger UI draws its icons from data: URLs.
+_PAGE = page_headers("'self' data:")
+_DAY = {**NOSNIFF, "Cache-Control": "public, max-age=86400"}
 
 
 class Kept:
@@ -85,21 +75,21 @@ def keep(state: BlueprintSetupState) -> None:
 @documentation.get("/openapi.json")
 async def document() -> quart.Response:
     """This document."""
-    return _sent(await _current(), {**_NOSNIFF, "Cache-Control": "private, no-cache"}, "Accept-Encoding, Authorization, X-API-Key")
+    return sent(await _current(), {**NOSNIFF, "Cache-Control": "private, no-cache"}, "Accept-Encoding, Authorization, X-API-Key")
 
 
 @documentation.get("/docs")
 async def page() -> quart.Response:
     """This document as a page, to try things out."""
-    return _sent(await _read(PAGE), _PAGE)
+    return sent(await read(assets.asset, assets.PAGE), _PAGE)
 
 
 @documentation.get("/docs/<segment:asset>")
 async def asset_of(asset: str) -> quart.Response:
     """A part of that page."""
-    if asset not in ASSETS:
-        raise UnknownPath(f"there is no such file; the page has {', '.join(sorted(ASSETS))}")
-    return _sent(await _read(asset), _DAY)
+    if asset not in assets.ASSETS:
+        raise UnknownPath(f"there is no such file; the page has {', '.join(sorted(assets.ASSETS))}")
+    return sent(await read(assets.asset, asset), _DAY)
 
 
 def routes_of(app: Quart) -> list[Route]:
@@ -117,6 +107,7 @@ def offers_of(served: list[Served], labels: list[dict[str, int]]) -> list[Offer]
             each.signature,
             newest[each.model] == each.version,
             tuple(sorted(label for label, version in named.items() if version == int(each.version))),
+            None if each.recipe is None else each.recipe.spec.name,
         )
         for each, named in zip(served, labels, strict=True)
     ]
@@ -172,21 +163,3 @@ def _route(rule: Rule, handler: Callable[..., object] | None) -> Route:
     ours = module.partition(".")[0] == __name__.partition(".")[0]
     methods = frozenset(rule.methods or ())
     return Route(rule.rule, rule.endpoint, methods, words, ours, bool(rule.websocket), access_of(rule.endpoint, handler))
-
-
-async def _read(name: str) -> Published:
-    return await asyncio.get_running_loop().run_in_executor(service_of().engine.pool, asset, name)
-
-
-def _sent(content: Published, headers: dict[str, str], vary: str = "Accept-Encoding") -> quart.Response:
-    """The content in the form that the caller takes, or word that it has it already."""
-    told = {**headers, "ETag": content.etag, "Vary": vary}
-    if request.if_none_match.contains_weak(content.etag.strip('"')):
-        made = quart.Response(b"", 304, content_type=content.content_type)
-    elif content.gzipped is not None and request.accept_encodings.quality("gzip") > 0:
-        made = quart.Response(content.gzipped, content_type=content.content_type)
-        told["Content-Encoding"] = "gzip"
-    else:
-        made = quart.Response(content.body, content_type=content.content_type)
-    made.headers.update(told)
-    return made

@@ -9,6 +9,7 @@ import quart
 from quart import Blueprint
 
 from service.blueprints.answers import answer
+from service.blueprints.pages import front, wants_page
 from service.context import service_of
 from service.lane.probes import LIVE, readiness
 
@@ -36,5 +37,5 @@ async def healthz() -> quart.Response:
 
 @health.get("/")
 async def alive() -> quart.Response:
-    """``live``, as KServe's V1 protocol asks for it."""
-    return answer({"status": "alive"})
+    """``live``, as KServe's V1 protocol asks for it; a browser is shown the models instead."""
+    return await front() if wants_page() else answer({"status": "alive"}, headers=((b"vary", b"Accept"),))

@@ -83,6 +83,7 @@ class Capture:
             response,
             None if infer is None else (tuple(infer.inputs), infer.outputs),
             total_s,
+            request.query,
         )
         size = _size(captured)
         if self._put - self._taken + size > HELD:

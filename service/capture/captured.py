@@ -11,13 +11,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from service.account import LEFT
 from service.capture.redaction import Redacted, Redaction
 from service.errors import ServiceError
 from service.logs.lines import timestamp
-from service.protocol import coding, oip
+from service.protocol import coding, images, oip
 from service.response import Response
 from service.routing import Target
 
@@ -45,12 +44,15 @@ class Captured(NamedTuple):
     response: Response | None
     names: tuple[Names, Names] | None
     total_s: float
+    query: bytes = b""
 
 
 def entry(captured: Captured, redaction: Redaction) -> dict[str, object]:
     """The fields of its line."""
     target, response, names = captured.target, captured.response, captured.names
-    if names is not None and target.protocol is oip:
+    if target.protocol is images:
+        names = None  # an image has no field's name, and its labels are what it shows
+    elif names is not None and target.protocol is oip:
         names = (), ()  # each tensor has its name beside it
     asked, given = names or (None, None)
     answer: dict[str, object] = {"status": LEFT, "headers": {}, "body": None}
@@ -62,7 +64,7 @@ def entry(captured: Captured, redaction: Redaction) -> dict[str, object]:
         "time": timestamp(captured.created),
         "request_id": captured.id,
         "method": "POST",
-        "path": path_of(target),
+        "path": path_of(target, captured.query),
         "version": captured.version,
         **_part(redaction, captured.headers, captured.body, asked),
         "answer": answer,
@@ -70,14 +72,9 @@ def entry(captured: Captured, redaction: Redaction) -> dict[str, object]:
     }
 
 
-def path_of(target: Target) -> str:
-    """The path that was asked."""
-    path = quote(target.model, safe="")
-    if target.version is not None:
-        path += f"/versions/{quote(target.version, safe='')}"
-    elif target.label is not None:
-        path += f"/labels/{quote(target.label, safe='')}"
-    return f"/v2/models/{path}/infer" if target.protocol is oip else f"/v1/models/{path}:predict"
+def path_of(target: Target, query: bytes = b"") -> str:
+    """What was asked, with its query."""
+    return f"{target.quoted()}?{query.decode('latin-1')}" if query else target.quoted()
 
 
 def _part(

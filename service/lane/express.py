@@ -79,7 +79,9 @@ class ExpressLane:
             else:
                 await refuse(body, scope, receive, send)
             return
-        request = Request(found, {name: value for name, value in headers.items() if name not in SECRET}, body)
+        request = Request(
+            found, {name: value for name, value in headers.items() if name not in SECRET}, body, scope["query_string"]
+        )
         request.principal, request.grant = principal, grant
         task = self._watch.enter(receive)
         try:

@@ -178,4 +178,4 @@ class ExpressProtocol(Connection):
 @lru_cache(maxsize=4096)
 def _target(url: bytes) -> Target | None:
     """Whom a request line asks; None where the path needs more reading than that."""
-    return target(url.decode("ascii")) if url.isascii() and b"%" not in url else None
+    return target(url.decode("ascii")) if url.isascii() and b"%" not in url and b"?" not in url else None

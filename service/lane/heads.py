@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from service.errors import Unauthorized
 from service.guard.gate import Gate, Known
 from service.guard.principal import Principal, Scope
+from service.protocol import images
 from service.routing import Target
 
 #: Longer heads, and more of them, are not kept: what callers send must not fill memory.
@@ -81,6 +82,8 @@ class Heads:
     def learn(self, head: bytes, meaning: Head) -> None:
         """Keeps a head that was parsed, taken, and leaves its connection open."""
         bearer = meaning.bearer
+        if meaning.target.protocol is images:
+            return  # no two images are of the same length
         if len(head) > LONGEST or not UNIQUE.isdisjoint(meaning.headers) or isinstance(bearer, Unauthorized):
             return
         if bearer is not None and not meaning.may:

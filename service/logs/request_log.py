@@ -17,14 +17,14 @@ from service.account import LEFT, Plain
 from service.cache.flight import how_of
 from service.logs.lines import as_json, timestamp, visible
 from service.logs.writer import Fields, LogWriter
-from service.protocol import oip, tfserving
+from service.protocol import images, oip, tfserving
 from service.request import Request
 from service.response import Response, code_of
 from service.sections import Log
 
 LOGGER: Final = "tureen.request"
 EVENT: Final = "request"
-PROTOCOLS: Final = {oip: "oip", tfserving: "tfserving"}
+PROTOCOLS: Final = {oip: "oip", tfserving: "tfserving", images: "images"}
 #: What orchestrators ask every few seconds is told of at level debug alone, and so is a model's own readiness.
 PROBES: Final = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
 #: What strangers may bring about at any rate, without a credential or a budget: so many lines a second tell of it.

@@ -9,6 +9,7 @@ from models.live import SECTIONS
 from models.manifest import Manifest
 from models.shelf import State
 from service.jobs.record import State as JobState
+from service.openapi import images
 from service.openapi.inference import PARAMETERS, any_answer, any_model, any_prediction
 from service.openapi.schema import BOOLEAN, COUNT, NUMBER, TEXT, VERSION, Json, array, either, record, ref, said
 
@@ -41,6 +42,34 @@ _CONFIG = {
     **dict.fromkeys(SECTIONS, said({"type": "object"}, "As in model.toml; it may be changed while the model serves.")),
     "changed": said({"type": "object"}, "What was changed of those, over what model.toml says."),
 }
+_MAYBE: Json = {"type": ["string", "null"]}
+_SIDE: Json = {"type": ["integer", "null"], "description": "In pixels; null where the model takes any."}
+_IMAGE = record(
+    {
+        "width": _SIDE,
+        "height": _SIDE,
+        "channels": TEXT,
+        "labels": said(COUNT, "How many it tells apart by name."),
+        "images": said(COUNT, "The most in a request."),
+        "body_bytes": said(COUNT, "The most of a request."),
+        "drawn": said(BOOLEAN, "Whether one can be drawn by hand: small and grey."),
+    }
+)
+_CARD = record(
+    {
+        "name": TEXT,
+        "versions": array(record({"version": _MAYBE, "state": TEXT, "reason": TEXT, "labels": array(TEXT)})),
+        "platform": said(_MAYBE, "Of the newest version that answers, as all that follows."),
+        "newest": _MAYBE,
+        "inputs": array(ref("CardTensor")),
+        "outputs": array(ref("CardTensor")),
+        "requests": said(
+            array(record({"form": TEXT, "path": TEXT, "arguments": TEXT})), "What curl is given, but for the address."
+        ),
+        "image": said(either(_IMAGE, {"type": "null"}), "The images that it takes, where it has a section `[image]`."),
+    },
+    description="What a model's page shows of it.",
+)
 _CONFIGURATION: Json = {"type": ["string", "null"], "description": "model.toml's sections as a JSON object, in a string."}
 _NULL: Json = {"type": "null"}
 _PREDICT, _PREDICTIONS = any_prediction()
@@ -74,6 +103,7 @@ SCHEMAS: Mapping[str, Json] = {
     "Tensor": record(
         {"name": TEXT, "datatype": TEXT, "shape": said(array({"type": "integer", "minimum": -1}), "-1 is a free dim.")}
     ),
+    "CardTensor": record({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer", "minimum": -1}), "optional": BOOLEAN}),
     "Model": record(
         {
             "name": TEXT,
@@ -83,6 +113,7 @@ SCHEMAS: Mapping[str, Json] = {
             "outputs": array(ref("Tensor")),
         }
     ),
+    "Card": _CARD,
     "ModelConfig": record(
         _CONFIG,
         optional=("dynamic_batching",),
@@ -156,6 +187,7 @@ SCHEMAS: Mapping[str, Json] = {
         }
     ),
     **PARAMETERS,
+    **images.SCHEMAS,
     "InferRequest": any_model(),
     "InferAnswer": any_answer(),
     "PredictRequest": _PREDICT,

@@ -129,6 +129,8 @@ class _Draft:
         """The route once for each model, version or label that answers there."""
         variables = paths.variables(route.rule)
         for offer in self.offers:
+            if described.images and offer.images is None:
+                continue
             if "version" in variables:
                 self._add_model(route, described, offer, {"version": offer.version}, f"version {offer.version}")
             elif "label" in variables:
@@ -150,11 +152,11 @@ class _Draft:
         for method in paths.methods(route):
             made = _operation(described, self.names.of(method, path), [])
             made |= {"tags": [tag], "summary": f"Ask {offer.model}, {which}", "description": _tensors(offer)}
-            made["requestBody"] = self._typed_request(exchange, stem)
+            made["requestBody"] = self._typed_request(exchange, stem, described.others)
             self._type_answer(made, described, exchange, stem)
             item[method] = security.guarded(made, route.access, self.asked)
 
-    def _typed_request(self, exchange: Exchange, stem: str) -> Json:
+    def _typed_request(self, exchange: Exchange, stem: str, others: Mapping[str, Json]) -> Json:
         content: dict[str, Json] = {}
         if exchange.request is not None:
             body: Json = {"schema": self._component(f"{stem}.request", exchange.request)}
@@ -163,6 +165,7 @@ class _Draft:
             content[JSON] = body
         if exchange.binary:
             content[OCTETS] = {"schema": RAW}
+        content |= {kind: {"schema": schema} for kind, schema in others.items()}
         return {"required": True, "content": content}
 
     def _type_answer(self, made: Json, described: Operation, exchange: Exchange, stem: str) -> None:
@@ -227,4 +230,9 @@ def _tensors(offer: Offer) -> str:
         for spec in specs
     ]
     rowed = "Rows come first: a dim of -1 is free." if signature.batched else "One request at a time: no dim counts rows."
-    return "\n".join(["| | name | datatype | shape | |", "|---|---|---|---|---|", *rows, "", rowed])
+    encoded = (
+        ""
+        if offer.images is None
+        else (f" Encoded images are taken too, for `{offer.images}`: as `BYTES` `[n]`, in JSON in base64, in binary as they are.")
+    )
+    return "\n".join(["| | name | datatype | shape | |", "|---|---|---|---|---|", *rows, "", rowed + encoded])

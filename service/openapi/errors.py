@@ -16,6 +16,7 @@ INTERNAL = (500, "internal")
 MEANINGS: Mapping[str, str] = {
     "bad_request": "The request is malformed: not JSON, not the protocol, or a header that lies.",
     "invalid_input": "Names, shapes, datatypes or values are not what the model takes.",
+    "bad_image": "An image is damaged, cut off or empty.",
     "load_failed": "The model, or its model.toml, cannot be loaded; what served before still serves.",
     "not_found": "Nothing is at that path.",
     "unknown_model": "The repository has no such model.",
@@ -28,7 +29,10 @@ MEANINGS: Mapping[str, str] = {
     "body_too_large": "The body, or what it inflates to, is over its limit.",
     "too_many_rows": "The request has more rows than one may have, or than the model's queue holds.",
     "tensor_too_large": "A tensor has more elements than one may have.",
+    "too_many_images": "The request has more images than one may have.",
+    "image_too_large": "An image has more pixels, or frames, than one may have.",
     "unsupported_media": "A content type, charset or coding that is not taken.",
+    "unsupported_image": "It is no image, or of a format that is not taken: the sentence says what it looks like.",
     "model_failed": "The model raised, or broke its own description.",
     "not_finite": "The answer holds NaN or Infinity, which JSON cannot say; ask for it in binary.",
     "internal": "A defect of the server; its log has the reason under the request's id.",

@@ -24,13 +24,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One version of a model that answers; ``newest``: it also answers where no version is named."""
+    """One version of a model that answers; ``newest``: it also answers where no version is named. ``images``: the input that
+    it takes encoded images for."""
 
     model: str
     version: str
     signature: Signature
     newest: bool = True
     labels: tuple[str, ...] = ()
+    images: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,9 @@ PARAMETERS: dict[str, Json] = {
         record(
             {
                 "binary_data": _nullable(BOOLEAN, "This output in binary."),
-                "classification": _nullable(COUNT, 'The k highest values of each row, as "value:index".'),
+                "classification": _nullable(
+                    COUNT, 'The k highest values of each row, as "value:index", with ":label" where the model has labels.'
+                ),
             },
             optional=("binary_data", "classification"),
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from models.signature import Signature
+from service.openapi import images
 from service.openapi.errors import content
 from service.openapi.inference import JSON, Exchange, oip, predict
 from service.openapi.schema import BINARY, BOOLEAN, COUNT, TEXT, Json, array, either, record, ref
@@ -24,7 +25,7 @@ TAGS: Mapping[str, str] = {
     REPOSITORY: "What there is to load; loading and unloading while serving.",
     HEALTH: "What orchestrators' probes ask.",
     SERVER: "What serves.",
-    DOCUMENTATION: "This document, and a page to read it and to try things out.",
+    DOCUMENTATION: "This document, and pages to read it and to try models out.",
 }
 
 #: The errors that every inference may end in.
@@ -46,7 +47,7 @@ class Answer:
 class Operation:
     """One method of one route. ``request`` is the JSON that its body may be, ``others`` what else, by content type; ``errors`` the
     statuses from the table of errors, ``headers`` the request's own beside X-Request-Id, ``query`` its parameters. ``guide``: known
-    models are named as examples in the path."""
+    models are named as examples in the path. ``images``: it is of models that take encoded images alone."""
 
     tag: str
     summary: str
@@ -60,6 +61,7 @@ class Operation:
     exchange: Callable[[Signature, str, str], Exchange] | None = None
     others: Mapping[str, Json] = field(default_factory=dict)
     query: tuple[Json, ...] = ()
+    images: bool = False
 
 
 def _gives(schema: str, description: str = "As said.") -> Mapping[int, Answer]:
@@ -86,6 +88,30 @@ def _infer(summary: str) -> Operation:
     )
 
 
+def _classify(summary: str) -> Operation:
+    return Operation(
+        INFERENCE,
+        summary,
+        {
+            200: Answer(
+                "A prediction for each image, in order; of several, also for those that are bad.",
+                {JSON: ref("ClassifyAnswer")},
+                _TOLD,
+            )
+        },
+        _INFERENCE_ERRORS,
+        "Encoded images, of any model whose model.toml has a section [image]; each loaded one has a path of its own.",
+        ref("ClassifyRequest"),
+        True,
+        _INFERENCE_HEADERS,
+        False,
+        images.classify,
+        images.OTHERS,
+        images.OPTIONS,
+        images=True,
+    )
+
+
 def _predict(summary: str) -> Operation:
     return Operation(
         INFERENCE,
@@ -104,6 +130,7 @@ def _predict(summary: str) -> Operation:
 _MODEL_ERRORS = (404, 500, 503)
 _HTML = Answer("A page.", {"text/html": TEXT}, ("ETag",))
 _FILE = Answer("A part of the page.", {"text/css": TEXT, "text/javascript": TEXT, "image/png": BINARY}, ("ETag",))
+_PART = Answer("A part of the page.", {"text/css": TEXT, "text/javascript": TEXT, "image/svg+xml": TEXT}, ("ETag",))
 _SAME = Answer("Not changed since the answer whose ETag was sent in If-None-Match.", {}, ("ETag",))
 
 _LINES = "application/x-ndjson"
@@ -124,6 +151,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "tfserving.predict": _predict("Ask the newest version"),
     "tfserving.predict_version": _predict("Ask one version"),
     "tfserving.predict_label": _predict("Ask the version with a label"),
+    "images.classify": _classify("Classify images by the newest version"),
+    "images.classify_version": _classify("Classify images by one version"),
+    "images.classify_label": _classify("Classify images by the version with a label"),
     "jobs.create": Operation(
         JOBS,
         "Have many rows answered later",
@@ -213,7 +243,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "health.live": Operation(HEALTH, "Whether the process answers", _gives("Live")),
     "health.ready": Operation(HEALTH, "Whether all that is wanted is loaded and warm", _ready("Ready")),
     "health.healthz": Operation(HEALTH, "Whether the process answers, by another name", _gives("Status")),
-    "health.alive": Operation(HEALTH, "Whether the process answers, as KServe's V1 asks it", _gives("Status")),
+    "health.alive": Operation(
+        HEALTH,
+        "Whether the process answers, as KServe's V1 asks it; for a browser a page of the models",
+        {
+            200: Answer("As said, or a page where `Accept` would have that sooner.", {JSON: ref("Status"), "text/html": TEXT}),
+            304: _SAME,
+        },
+    ),
     "metrics.scrape": Operation(
         SERVER,
         "The metrics of all workers, as Prometheus scrapes them",
@@ -228,4 +265,14 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "documentation.page": Operation(DOCUMENTATION, "This document as a page, to try things out", {200: _HTML, 304: _SAME}),
     "documentation.asset_of": Operation(DOCUMENTATION, "A part of that page", {200: _FILE, 304: _SAME}, (404, 500)),
+    "pages.page": Operation(
+        DOCUMENTATION,
+        "A model's page, to try it out: the same for every model, as it asks for its card",
+        {200: _HTML, 304: _SAME},
+        (404, 500),
+    ),
+    "pages.card_of": Operation(
+        DOCUMENTATION, "What a model's page shows: versions, tensors, requests, images", _gives("Card"), (404, 500)
+    ),
+    "pages.asset_of": Operation(DOCUMENTATION, "A part of the models' pages", {200: _PART, 304: _SAME}, (404, 500)),
 }

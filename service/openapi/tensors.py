@@ -104,7 +104,13 @@ def oip_output(spec: TensorSpec, batched: bool) -> Json:
     if spec.datatype != "BYTES":
         ranked: dict[str, Json] = {"name": name, "datatype": {"const": "BYTES"}}
         ranked |= {"shape": array({"type": "integer"}, 2 if batched else 1), "data": array({"type": "string"})}
-        forms.append(record(ranked, title=f"{spec.name}, ranked", description='What `classification` asks for: "value:index".'))
+        forms.append(
+            record(
+                ranked,
+                title=f"{spec.name}, ranked",
+                description='What `classification` asks for: "value:index", with ":label" where the model has labels.',
+            )
+        )
     return either(*forms)
 
 

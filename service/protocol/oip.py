@@ -7,7 +7,6 @@ classification and schedule_policy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Literal
@@ -21,10 +20,13 @@ from service.errors import BadRequest, ServiceError
 from service.guard.input.content import DEFAULT, Content
 from service.protocol.binary import from_binary, from_body
 from service.protocol.infer import Infer
-from service.protocol.json_data import clip, found_at, to_array
+from service.protocol.json_data import clip, to_array
 from service.protocol.oip_answer import Form, encode
+from service.protocol.oip_images import check_images_shape, holds_images, pictures_of
+from service.protocol.oip_malformed import malformed
 from service.protocol.oip_single import KEY, prepare
 from service.protocol.outline import LONG, Outline
+from service.protocol.pictures import Picture, Upload
 from service.protocol.plain_numbers import NotPlain
 
 __all__ = ["decode", "encode"]
@@ -33,10 +35,6 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _ABSENT = msgspec.Raw()
 _BINARY_ONLY = frozenset({"FP16", "BF16"})
 _LIMITED = _BINARY_ONLY | {"BYTES"}  # outputs that cannot be given in every form
-_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
-_EXPECTED = re.compile(r"^Expected (?P<expected>.*?)(?:, got (?P<got>.*))?$", re.DOTALL)
-_BYTE = re.compile(r"\(byte (\d+)\)")
-_NON_FINITE = re.compile(rb"NaN|nan|Inf|inf")
 
 
 class _InputParameters(msgspec.Struct, gc=False):
@@ -79,19 +77,22 @@ _REQUEST = msgspec.json.Decoder(_Request)
 _NO_PARAMETERS = _Parameters()
 
 
-def decode(body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT) -> Infer:
-    """A request for a model of that signature; ``header_length`` is the header `Inference-Header-Content-Length`.
+def decode(
+    body: bytes, signature: Signature, header_length: str | None = None, content: Content = DEFAULT, upload: Upload | None = None
+) -> Infer:
+    """A request for a model of that signature; ``header_length`` is the header `Inference-Header-Content-Length`. ``upload``: None
+    for a model that takes no encoded images.
 
     Raises BadRequest for what is not the protocol, InvalidInput for tensors that are not the model's, TensorTooLarge and
-    TooManyRows for more than ``content`` allows.
+    TooManyRows and TooManyImages for more than ``content`` allows.
     """
-    infer = _decode(body, signature, header_length, content)
+    infer = _decode(body, signature, header_length, content, upload)
     if infer.rows > content.rows:
         raise content.too_many(infer.rows)
     return infer
 
 
-def _decode(body: bytes, signature: Signature, header_length: str | None, content: Content) -> Infer:
+def _decode(body: bytes, signature: Signature, header_length: str | None, content: Content, upload: Upload | None) -> Infer:
     text, end = body, len(body)
     if header_length is not None:
         end = _header_length(header_length, end)
@@ -102,7 +103,7 @@ def _decode(body: bytes, signature: Signature, header_length: str | None, conten
         # Whatever is wrong is looked for, and told, in the body as it came.
         with suppress(NotPlain, InvalidInput, ServiceError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             content.check_json(outline.text)
-            return _read(_REQUEST.decode(outline.text), signature, body, end, content, outline)
+            return _read(_REQUEST.decode(outline.text), signature, body, end, content, upload, outline)
     content.check_json(text)
     if header_length is None and end <= content.elements:  # so that it has no more of them
         single = signature.prepared.get(KEY) or prepare(signature)
@@ -111,22 +112,31 @@ def _decode(body: bytes, signature: Signature, header_length: str | None, conten
     try:
         request = _REQUEST.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error, body[:end], cut=end != len(body)) from None
-    return _read(request, signature, body, end, content)
+        raise malformed(error, body[:end], cut=end != len(body)) from None
+    return _read(request, signature, body, end, content, upload)
 
 
 def _read(
-    request: _Request, signature: Signature, body: bytes, end: int, content: Content, outline: Outline | None = None
+    request: _Request,
+    signature: Signature,
+    body: bytes,
+    end: int,
+    content: Content,
+    upload: Upload | None,
+    outline: Outline | None = None,
 ) -> Infer:
     """The request, checked. Its JSON ends at ``end``; with an ``outline``, what was cut out of it is read too."""
     parameters = request.parameters or _NO_PARAMETERS
+    pictures: tuple[Picture, ...] = ()
     try:
-        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None, content, outline)
+        inputs, used = _inputs(request.inputs, signature, body, end, parameters.non_finite is not None, content, upload, outline)
         if used != len(body):
             raise _leftover(used - end, len(body) - end)
         if outline is not None:
             outline.check_used()
-        rows = signature.check(inputs)
+        if upload is not None and (images := inputs.get(upload.recipe.spec.name)) is not None and images.dtype == object:
+            pictures = _pictures(request.inputs, inputs.pop(upload.recipe.spec.name), upload)
+        rows = len(pictures) or signature.check(inputs)
         outputs = request.outputs
         names = signature.select([output.name for output in outputs]) if outputs else signature.output_names
     except InvalidInput as error:
@@ -138,7 +148,8 @@ def _read(
         request.id,
         parameters.timeout / 1e6 if parameters.timeout else None,
         parameters.priority or 0,
-        _form(outputs or (), parameters, names, signature),
+        _form(outputs or (), parameters, names, signature, upload),
+        pictures,
     )
 
 
@@ -149,6 +160,7 @@ def _inputs(
     at: int,
     non_finite: bool,
     content: Content,
+    upload: Upload | None,
     outline: Outline | None,
 ) -> tuple[dict[str, Array], int]:
     """The inputs by name, and where in the body the last of the binary ones ends."""
@@ -161,6 +173,8 @@ def _inputs(
             raise InvalidInput(Problem(f"inputs[{index}].name", "the input is given twice", "each input once", name))
         if datatype not in DTYPES:
             raise InvalidInput(Problem(f"inputs[{index}].datatype", "no such datatype", ", ".join(DTYPES), datatype))
+        if datatype == "BYTES" and holds_images(signature.by_name[name], upload):
+            check_images_shape(tensor.shape, f"inputs[{index}].shape", content)
         content.check_shape(tensor.shape, f"inputs[{index}].shape", batched=signature.batched)
         size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
         if size is None:
@@ -198,6 +212,12 @@ def _inputs(
     return inputs, at
 
 
+def _pictures(tensors: Sequence[_Input], images: Array, upload: Upload) -> tuple[Picture, ...]:
+    """The images in the input that has them, by where it stands."""
+    index = next(index for index, tensor in enumerate(tensors) if tensor.name == upload.recipe.spec.name)
+    return pictures_of(images, f"inputs[{index}].data", coded=tensors[index].data is not _ABSENT)
+
+
 def _decode_raw(body: bytes, signature: Signature, content: Content) -> Infer:
     """A body that is nothing but the data of the model's only input; the answer to it is binary."""
     if len(signature.inputs) != 1:
@@ -217,7 +237,9 @@ def _decode_raw(body: bytes, signature: Signature, content: Content) -> Infer:
     return Infer(inputs, rows, names, form=Form((True,) * len(names), (0,) * len(names), batched=signature.batched))
 
 
-def _form(outputs: Sequence[_Output], parameters: _Parameters, names: Sequence[str], signature: Signature) -> Form | None:
+def _form(
+    outputs: Sequence[_Output], parameters: _Parameters, names: Sequence[str], signature: Signature, upload: Upload | None
+) -> Form | None:
     """How to write the answer; None is all in JSON. Raises for what an output's datatype rules out."""
     everything, spelled = parameters.binary_data_output is True, parameters.non_finite is not None
     binary, classes = (everything,) * len(names), (0,) * len(names)
@@ -229,7 +251,9 @@ def _form(outputs: Sequence[_Output], parameters: _Parameters, names: Sequence[s
         if spec.datatype in _LIMITED:
             _check_form(spec, names, binary, classes)
     if True in binary or spelled or any(classes):
-        return Form(binary, classes, spelled, signature.batched)
+        if upload is None:
+            return Form(binary, classes, spelled, signature.batched)
+        return Form(binary, classes, spelled, signature.batched, upload.recipe.output, upload.recipe.labels)
     return None
 
 
@@ -273,44 +297,3 @@ def _located(error: InvalidInput, tensors: Sequence[_Input]) -> InvalidInput:
                 break
         problems.append(Problem(path, problem.problem, problem.expected, clip(problem.got)))
     return InvalidInput(*problems)
-
-
-def _malformed(error: Exception, body: bytes, cut: bool) -> BadRequest:
-    if not body.strip():
-        return BadRequest('The body is empty; expected a JSON object with "inputs".')
-    if isinstance(error, RecursionError):
-        return BadRequest("The body's JSON is nested too deep.")
-    if isinstance(error, UnicodeDecodeError):
-        return BadRequest(f"The body is not UTF-8: {clip(error.reason)}.")
-    if isinstance(error, msgspec.ValidationError):
-        return _misshapen(str(error), body)
-    at = _BYTE.search(str(error))
-    # A parser that stops inside the word points past its sign.
-    if at and _NON_FINITE.search(body[max(0, int(at[1]) - 1) : int(at[1]) + 3]):
-        return BadRequest(
-            f"The body is not JSON, which has no NaN or Infinity (byte {at[1]}): send the input as binary data, "
-            'or as the string "NaN" with the request\'s parameter "non_finite" set to "string".'
-        )
-    reason = str(error).removeprefix("JSON is malformed: ")
-    if reason.endswith("truncated"):
-        reason += f" after {len(body)} bytes" + ", where Inference-Header-Content-Length says that it ends" * cut
-    hint = "; Inference-Header-Content-Length says where binary data begins" if reason.startswith("trailing") else ""
-    return BadRequest(f"The body is not JSON: {reason}{hint}.")
-
-
-def _misshapen(message: str, body: bytes) -> BadRequest:
-    """What a typed decoder said of valid JSON, in the form of our own problems."""
-    found = _WHERE.match(message)
-    what, where = (found["what"], found["where"] or "") if found else (message, "")
-    what = what.replace("`", "")
-    sides = _EXPECTED.match(what)
-    missing = what.removeprefix("Object missing required field ")
-    if missing != what:
-        problem = Problem(where or "body", "a field is missing", missing, found_at(body, where))
-    elif sides is None:
-        problem = Problem(where or "body", clip(what[:1].lower() + what[1:]))
-    else:
-        problem = Problem(
-            where or "body", "not what the protocol has here", sides["expected"], sides["got"] or found_at(body, where)
-        )
-    return BadRequest(f"The request is not the protocol's: {problem}.", problem)

@@ -19,16 +19,21 @@ from service.protocol.json_data import clip, encode_array
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a caller wants the answer. ``binary`` and ``classes`` run along the outputs; 0 classes means the tensor itself."""
+    """How a caller wants the answer. ``binary`` and ``classes`` run along the outputs; 0 classes means the tensor itself.
+
+    ``labels`` name the classes of the output ``labelled``, where a classification of it is asked for.
+    """
 
     binary: tuple[bool, ...]
     classes: tuple[int, ...]
     non_finite: bool = False
     batched: bool = True
+    labelled: str | None = None
+    labels: tuple[str, ...] = ()
 
 
-def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str, labels: Sequence[str] = ()) -> Encoded:
-    """The answer, valid JSON in any case; ``labels`` name the classes where a classification is asked for.
+def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str) -> Encoded:
+    """The answer, valid JSON in any case.
 
     Raises NotFinite and BadRequest for what JSON cannot say, InferenceError for what no datatype of the protocol is.
     """
@@ -45,7 +50,9 @@ def encode(infer: Infer, outputs: Mapping[str, Array], model: str, version: str,
     tensors: list[bytes] = []
     tail: list[bytes] = []
     for name, binary, classes in zip(infer.outputs, form.binary, form.classes, strict=True):
-        array = outputs[name] if not classes else _classified(outputs[name], classes, form.batched, labels)
+        array = outputs[name]
+        if classes:
+            array = _classified(array, classes, form.batched, form.labels if name == form.labelled else ())
         if binary:
             octets = to_binary(array, name)
             tail.append(octets)

@@ -28,6 +28,7 @@ from service.guard.input.content import DEFAULT, Content
 from service.protocol.infer import Infer
 from service.protocol.json_data import clip, found_at, to_array
 from service.protocol.outline import LONG, Outline
+from service.protocol.pictures import Upload
 from service.protocol.plain_numbers import NotPlain
 from service.protocol.tfserving_answer import COLUMN, ROW, SIGNATURE, encode, metadata, status
 
@@ -49,20 +50,22 @@ def decode(
     signature: Signature,
     header_length: str | None = None,
     content: Content = DEFAULT,
+    upload: Upload | None = None,
     outline: Outline | None = None,
 ) -> Infer:
     """A request whose tensors fit the model; its ``form``, ROW or COLUMN, is the answer's too.
 
     Raises BadRequest for what is not this protocol, InvalidInput for tensors that do not fit, TensorTooLarge and TooManyRows for
-    more than ``content`` allows. ``header_length`` is the header of another protocol's binary form, and refused. With an
-    ``outline``, whose text is the body, what was cut out of it is read too, and NotPlain raised where that is not proven right.
+    more than ``content`` allows. ``header_length`` is the header of another protocol's binary form, and refused; encoded images
+    go by other protocols, whatever ``upload`` says. With an ``outline``, whose text is the body, what was cut out of it is read
+    too, and NotPlain raised where that is not proven right.
     """
     if header_length is not None:
         raise BadRequest("Inference-Header-Content-Length goes with /v2/models/M/infer; the body of :predict is JSON alone.")
     if len(body) >= LONG and outline is None and (cut := Outline.of(body, content.elements)) is not None:
         # Whatever is wrong is looked for, and told, in the body as it came.
         with suppress(NotPlain, InvalidInput, ServiceError):
-            return decode(cut.text, signature, None, content, cut)
+            return decode(cut.text, signature, None, content, None, cut)
     content.check_json(body)
     try:
         top = _OBJECT.decode(body)

@@ -21,10 +21,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from batching import Answer
 from service.account import Plain
 from service.cache.flight import how_of
-from service.protocol import oip
 from service.request import Request
 from service.response import Response, code_of
-from service.routing import Target
 from service.tracing.trace_context import FLAGS, SAMPLED, Parent
 
 Attributes = Mapping[str, str | int | float | bool]
@@ -149,7 +147,7 @@ class InferenceRecord(Record):
         """The server's span, then its children in the order of time."""
         parent, state = _remote(self.identity.parent)
         context = self.identity.context(state)
-        path, route = _path_and_route(self._target)
+        path, route = self._target.path, self._target.route
         attributes: dict[str, str | int | float | bool] = {
             "http.request.method": "POST",
             "http.route": route,
@@ -232,15 +230,6 @@ def _outcome(status: int, code: str | None) -> dict[str, str | int | float | boo
     if status >= 500:
         told["error.type"] = code or str(status)
     return told
-
-
-def _path_and_route(target: Target) -> tuple[str, str]:
-    path, route = f"/models/{target.model}", "/models/<model:name>"
-    if target.version is not None:
-        path, route = f"{path}/versions/{target.version}", f"{route}/versions/<segment:version>"
-    elif target.label is not None:
-        path, route = f"{path}/labels/{target.label}", f"{route}/labels/<segment:label>"
-    return (f"/v2{path}/infer", f"/v2{route}/infer") if target.protocol is oip else (f"/v1{path}:predict", f"/v1{route}:predict")
 
 
 def _remote(parent: Parent | None) -> tuple[SpanContext | None, TraceState | None]:

@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from onnx_graphs import echo, write
 
+from tests.e2e import gallery
 from tests.e2e.conftest import Servers
 from tests.e2e.keyed import Keyed, bearer, keyed
 from tests.e2e.served import Server, serving
 
 HERE = Path(__file__).parent
 #: Paths that share their schemas and their code with others.
-TWICE = "/(affine|half)/versions/|/spare"
+TWICE = "/(affine|half|shade)/versions/|/spare"
 ORDER = '''"""Every trait of a signature that a schema has a word for, and some that it has none for."""
 
 import numpy as np
@@ -55,6 +56,7 @@ def menu(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(echo("FP16"), directory / name / "1")
     (directory / "order" / "1").mkdir(parents=True)
     (directory / "order" / "1" / "model.py").write_text(ORDER)
+    shutil.copytree(gallery.build(tmp_path_factory.mktemp("gallery") / "repository") / "shade", directory / "shade")
     return directory
 
 
@@ -184,7 +186,7 @@ def test_our_examples_and_their_answers_are_the_protocols_own(menu_server: Serve
     protocol = library.openapi.from_path(HERE / "open_inference_rest.yaml")
     operation = protocol["/v2/models/{MODEL_NAME}/versions/{MODEL_VERSION}/infer"]["POST"]
     found = [one for one in examples(document_of(menu_server)) if re.fullmatch("/v2/models/.*/versions/1/infer", one[0])]
-    assert {path.split("/")[3] for path, *_ in found} == {"affine", "order"}
+    assert {path.split("/")[3] for path, *_ in found} == {"affine", "order", "shade"}
     for path, _, asked, _ in found:
         model = path.split("/")[3]
         case = operation.Case(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -143,12 +141,6 @@ def test_a_png_is_a_picture_of_all_charts(tmp_path: Path) -> None:
     with Image.open(tmp_path / "run.png") as image:
         assert (image.format, image.size) == ("PNG", (2 * drawing.width, 2 * drawing.height))
         assert len(image.getcolors(1 << 16) or ()) > 10
-
-
-def test_without_pillow_the_fix_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(png.Missing, match=r"pip install 'tureen\[bench\]', or use --html"):
-        png.require()
 
 
 @settings(deadline=None)

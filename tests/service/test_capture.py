@@ -262,7 +262,25 @@ def test_of_an_error_its_code_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [OIP, TFS, "/v2/models/m/versions/3/infer", "/v1/models/m/versions/3:predict", "/v1/models/m/labels/a%b c:predict"],
+    [
+        OIP,
+        TFS,
+        "/v2/models/m/versions/3/infer",
+        "/v1/models/m/versions/3:predict",
+        "/v1/models/m/labels/a%b c:predict",
+        "/v1/models/m/labels/a:classify",
+    ],
 )
 def test_the_path_is_the_one_that_was_asked(path: str) -> None:
     assert path_of(found(path)) == path.replace("%", "%25").replace(" ", "%20")
+    assert path_of(found(path), b"top_k=3") == path_of(found(path)) + "?top_k=3"
+
+
+def test_an_image_is_kept_with_its_query_and_left_out_where_anything_is_to_be_redacted(tmp_path: Path) -> None:
+    asked = Request(found("/v1/models/m:classify"), {b"content-type": b"image/png"}, b"\x89PNG", b"top_k=3")
+    answer = Response(200, b'{"predictions":[]}', lines((JSON,)))
+    _, whole = captured(tmp_path / "whole", asked, answer)
+    assert (whole["path"], whole["body"]) == ("/v1/models/m:classify?top_k=3", {"base64": base64.b64encode(b"\x89PNG").decode()})
+    assert whole["headers"] == {"content-type": "image/png"}
+    _, redacted = captured(tmp_path / "redacted", asked, answer, "x")
+    assert (redacted["body"], redacted["answer"]["body"]) == (None, None)

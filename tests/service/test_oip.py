@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,9 +17,12 @@ from hypothesis.extra import numpy as arrays
 from models import Array, InferenceError, InvalidInput, Signature, TensorSpec
 from models.errors import Problem
 from models.tensor import DTYPES
+from models.vision.declaration import Image
+from models.vision.recipe import recipe
 from service.errors import BadRequest, NotFinite, TensorTooLarge, TooManyRows
 from service.protocol.infer import Encoded
 from service.protocol.oip import decode, encode
+from service.protocol.pictures import Upload
 
 SUM = Signature((TensorSpec("x", "FP32", [-1, 2]),), (TensorSpec("y", "FP64", [-1]), TensorSpec("z", "INT64", [-1])))
 TWO = Signature((TensorSpec("a", "INT64", [-1]), TensorSpec("a.b", "BYTES", [-1])), (TensorSpec("y", "BYTES", [-1]),))
@@ -49,9 +51,9 @@ def problem(request: bytes, signature: Signature = SUM, header_length: str | Non
     return found[0]
 
 
-def answer(request: bytes, outputs: dict[str, Any], signature: Signature = SUM, labels: Sequence[str] = ()) -> Encoded:
+def answer(request: bytes, outputs: dict[str, Any], signature: Signature = SUM, upload: Upload | None = None) -> Encoded:
     arrays = {name: value if isinstance(value, np.ndarray) else np.array(value) for name, value in outputs.items()}
-    return encode(decode(request, signature), arrays, "m", "3", labels)
+    return encode(decode(request, signature, upload=upload), arrays, "m", "3")
 
 
 def tensors_of(encoded: Encoded) -> list[dict[str, Any]]:
@@ -462,8 +464,19 @@ def test_classification_gives_the_best_classes_of_each_row_highest_first() -> No
     scores = {"scores": np.array([[0.1, 0.7, 0.2], [0.5, 0.0, 0.5]], np.float32)}
     (output,) = tensors_of(answer(asked, scores, SCORES))
     assert (output["datatype"], output["shape"], output["data"]) == ("BYTES", [2, 2], ["0.7:1", "0.2:2", "0.5:0", "0.5:2"])
-    (output,) = tensors_of(answer(asked, scores, SCORES, labels=["cat", "dog"]))
-    assert output["data"] == ["0.7:1:dog", "0.2:2", "0.5:0:cat", "0.5:2"]
+
+
+def test_classification_names_the_classes_of_the_output_that_has_labels() -> None:
+    outputs = (TensorSpec("scores", "FP32", [-1, -1]), TensorSpec("other", "FP32", [-1, -1]))
+    signature = Signature((TensorSpec("x", "FP32", [-1, 2, 2]),), outputs)
+    upload = Upload(recipe(Image(preset="unit", output="scores"), signature, ["cat", "dog"]))
+    sent = {
+        "inputs": [{"name": "x", "shape": [1, 2, 2], "datatype": "FP32", "data": [0, 0, 0, 0]}],
+        "outputs": [{"name": spec.name, "parameters": {"classification": 2}} for spec in outputs],
+    }
+    values = np.array([[0.1, 0.7, 0.2]], np.float32)
+    told = tensors_of(answer(json.dumps(sent).encode(), {"scores": values, "other": values}, signature, upload))
+    assert [output["data"] for output in told] == [["0.7:1:dog", "0.2:2"], ["0.7:1", "0.2:2"]]
 
 
 def test_classification_asks_for_no_more_classes_than_there_are() -> None:

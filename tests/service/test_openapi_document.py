@@ -36,7 +36,8 @@ OFFERS: Mapping[str, list[Offer]] = {
     "scalars": [Offer("scalar", "1", Signature((TensorSpec("x", "FP64", [-1]),), (TensorSpec("y", "INT64", [-1]),)))],
     "one scalar": [Offer("one", "1", Signature((TensorSpec("x", "BOOL", []),), (TensorSpec("y", "BOOL", []),), batched=False))],
     "images": [
-        Offer("image", "7", Signature((TensorSpec("i", "UINT8", [-1, 3, 224, 224]),), (TensorSpec("p", "FP32", [-1, 1000]),)))
+        Offer("image", "7", Signature((TensorSpec("i", "UINT8", [-1, 3, 224, 224]),), (TensorSpec("p", "FP32", [-1, 1000]),))),
+        Offer("looked-at", "7", batched("i"), True, ("stable",), images="i"),
     ],
     "strings": [Offer("text", "1", batched("words", datatype="BYTES"))],
     "optional inputs": [Offer("optional", "1", batched("a", "b", optional=True))],
@@ -145,6 +146,19 @@ def test_a_model_has_paths_for_itself_its_versions_and_its_labels_each_typed_by_
     assert inputs("/v2/models/fraud/versions/3/infer") == {"x"}
     labelled = {path for path in made["paths"] if path.startswith("/v1/models/fraud/labels/")}
     assert labelled == {f"/v1/models/fraud/labels/{label}:predict" for label in ("stable", "canary", "a%20b%2F%7Bc%7D")}
+
+
+def test_only_models_that_take_encoded_images_have_paths_to_classify_them(app: Quart) -> None:
+    made: Any = document(routes_of(app), OFFERS["images"], "1")
+    named = {path for path in made["paths"] if path.endswith(":classify") and "{" not in path}
+    assert named == {f"/v1/models/looked-at{which}:classify" for which in ("", "/versions/7", "/labels/stable")}
+    asked = made["paths"]["/v1/models/looked-at:classify"]["post"]
+    assert set(asked["requestBody"]["content"]) == {
+        "application/json", "multipart/form-data", "image/*", "application/octet-stream"
+    }  # fmt: skip
+    assert {each["name"] for each in asked["parameters"] if "name" in each} == {"top_k", "threshold"}
+    assert "`BYTES`" in made["paths"]["/v2/models/looked-at/infer"]["post"]["description"]
+    assert "`BYTES`" not in made["paths"]["/v2/models/image/infer"]["post"]["description"]
 
 
 def test_every_error_of_the_table_is_in_the_document_under_its_status(app: Quart) -> None:

@@ -60,7 +60,7 @@ _SECONDS = click.FloatRange(min=0.1, max=24 * 3600)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What is made up, and when it is due.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--html", type=REPORT, help="Write the report, with charts, into this file.")
-@click.option("--png", "picture", type=REPORT, help="Write the charts into this file (needs tureen[bench]).")
+@click.option("--png", "picture", type=REPORT, help="Write the charts into this file.")
 def bench(
     model: str,
     version: str | None,
@@ -97,11 +97,9 @@ def bench(
     bound = connections or (CLOSED if rate is None else OPEN)
     asked = Asked(url.rstrip("/"), model, version, protocol, bound, rate, arrivals or "poisson", seed, duration, warmup)
     try:
-        if picture is not None:
-            png.require()
         target = Target(url, model, version, protocol, shown(credential(key_file), url), deadline_ms)
         result = _measured(asked, target, data, rows or 1, distinct or 64, timeout)
-    except (payload.Unusable, png.Missing, Unreachable, Refused) as error:
+    except (payload.Unusable, Unreachable, Refused) as error:
         _stop(str(error), UNUSABLE)
     if result is None:
         _stop("interrupted before anything was measured", FAILED)

@@ -1,8 +1,7 @@
-"""A drawing as PNG, by Pillow: an extra, since nothing else of Tureen needs it."""
+"""A drawing as PNG, by Pillow."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path as File
 
 from service.commands.bench.drawing import FONT_PX, Box, Drawing, Path, Text
@@ -12,19 +11,9 @@ _SCALE = 2
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
 
 
-class Missing(Exception):
-    """Pillow is not installed: a sentence with what to do."""
-
-
-def require() -> None:
-    """Raises Missing where there is no Pillow."""
-    if importlib.util.find_spec("PIL") is None:
-        raise Missing("--png needs Pillow, which is not installed; pip install 'tureen[bench]', or use --html")
-
-
 def write(drawing: Drawing, file: File) -> None:
-    """Draws it into the file. Raises Missing and OSError."""
-    require()
+    """Draws it into the file. Raises OSError."""
+    # Imported here: no other command draws.
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("RGB", (drawing.width * _SCALE, drawing.height * _SCALE), "white")

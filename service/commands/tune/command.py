@@ -75,7 +75,7 @@ _WIDTH = 105
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What is made up.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--html", type=REPORT, help="Write the report, with its chart, into this file.")
-@click.option("--png", "picture", type=REPORT, help="Write the chart into this file (needs tureen[bench]).")
+@click.option("--png", "picture", type=REPORT, help="Write the chart into this file.")
 def tune(
     model: str,
     repository: Path | None,
@@ -110,8 +110,6 @@ def tune(
             raise click.UsageError(f"there is no directory {written.parent} to write {written.name} into; make it first")
     goal, requests = Goal(p99_ms, rate), Requests(protocol, data, rows or 1, distinct or 64, seed)
     try:
-        if picture is not None:
-            png.require()
         given = file if file is not None else CONFIG if CONFIG.is_file() else None
         config = Config.resolve(given, os.environ, {"repository": repository, "server": server})
         with _ended_by_sigterm():
@@ -120,7 +118,7 @@ def tune(
         _stop(in_lines(error), UNUSABLE)
     except NotAnswered as error:
         _stop(str(error), FAILED)
-    except (LoadError, NotServed, NotTaken, payload.Unusable, png.Missing, Unreachable, Refused) as error:
+    except (LoadError, NotServed, NotTaken, payload.Unusable, Unreachable, Refused) as error:
         _stop(str(error), UNUSABLE)
     except KeyboardInterrupt:
         _stop("interrupted before anything was measured", FAILED)

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.errors import Problem
 from models.tensor import Array
-from service.errors import BadRequest, TensorTooLarge, TooManyRows
+from service.errors import BadRequest, TensorTooLarge, TooManyImages, TooManyRows
 from service.sections import Limits
 
 _SAME: Final = bytes.maketrans(b"{}", b"[]")
@@ -33,16 +33,17 @@ _SLICE: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What one request may bring: levels of JSON, elements of a tensor, rows."""
+    """What one request may bring: levels of JSON, elements of a tensor, rows, images."""
 
     depth: int = Limits.model_fields["json_depth"].default
     elements: int = Limits.model_fields["tensor_elements"].default
     rows: int = Limits.model_fields["rows"].default
+    images: int = Limits.model_fields["images"].default
 
     @classmethod
     def of(cls, limits: Limits) -> Content:
         """What `[limits]` says."""
-        return cls(limits.json_depth, limits.tensor_elements, limits.rows)
+        return cls(limits.json_depth, limits.tensor_elements, limits.rows, limits.images)
 
     def check_json(self, text: bytes) -> None:
         """Raises BadRequest for JSON that is nested too deep."""
@@ -67,6 +68,11 @@ class Content:
         if len(memoryview(text)) > 2 * self.rows and _is_longer(bytes(text), self.rows, nested=False):
             raise self.too_many(None)
 
+    def check_images(self, text: bytes | msgspec.Raw) -> None:
+        """Raises TooManyImages for a JSON array of more images than there may be."""
+        if len(memoryview(text)) > 2 * self.images and _is_longer(bytes(text), self.images, nested=False):
+            raise self.too_many_images(None)
+
     def too_large(self, path: str, size: str) -> TensorTooLarge:
         """The refusal of a tensor with too many elements."""
         problem = Problem(path, "the tensor has too many elements", f"at most {self.elements}", size)
@@ -76,6 +82,11 @@ class Content:
         """The refusal of a request with too many rows."""
         many = "more rows than the limit" if rows is None else f"{rows} rows, over the limit"
         return TooManyRows(f"the request has {many} of {self.rows}; send it in several", limit="rows")
+
+    def too_many_images(self, images: int | None) -> TooManyImages:
+        """The refusal of a request with too many images."""
+        many = "more images than the limit" if images is None else f"{images} images, over the limit"
+        return TooManyImages(f"the request has {many} of {self.images}; send them in several", limit="images")
 
 
 def too_deep(most: int) -> BadRequest:
