@@ -18,6 +18,7 @@ from h2.exceptions import ProtocolError
 from hypercorn.events import Closed, RawData
 from hypercorn.events import Event as Happening
 from hypercorn.protocol.h2 import H2Protocol
+from priority.priority import PriorityError
 
 from service.connections.hypercorn_stream import Refused
 from service.errors import BadRequest, ServiceError
@@ -92,13 +93,21 @@ class Http2(H2Protocol):
                 await self._handle_events(events)
 
     async def _handle_events(self, events: list[Event]) -> None:
-        for event in events:
-            if self._passes(event):
-                await super()._handle_events([event])
-        await self._flush()
-        if self._resets > RESETS + self.keep_alive_requests // 2:
-            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            await self._end()
+        try:
+            for event in events:
+                if self._passes(event):
+                    await super()._handle_events([event])
+                if isinstance(event, StreamReset) and (unsent := self.stream_buffers.get(event.stream_id)) is not None:
+                    await unsent.close()  # Hypercorn holds it until its turn to be sent comes
+                if self._resets > RESETS + self.keep_alive_requests // 2:
+                    break  # one read may bring thousands: none after this is begun
+            else:
+                await self._flush()
+                return
+        except PriorityError:  # more streams weighed than its tree holds, or against all sense
+            pass
+        self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._end()
 
     async def _end(self) -> None:
         self.refused = True

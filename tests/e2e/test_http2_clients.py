@@ -39,6 +39,13 @@ def server(kitchen: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
+@pytest.fixture
+def weighing(kitchen: Path, tmp_path: Path) -> Iterator[Server]:
+    """One that takes so many control frames that only what they ask for ends a connection."""
+    with serving_tls(kitchen, tmp_path, env=limits_env({"http2_control_per_s": 1_000_000})) as made:
+        yield made
+
+
 def get(server: Server, path: str) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -153,6 +160,27 @@ def test_streams_that_are_opened_and_reset_end_their_connection_and_leave_nothin
         assert client.goodbye() in (CALM, None)
     assert rss(server) - held < 80 * MIB
     with http2(server) as client:
+        assert predict(client)[0] == 200
+
+
+def test_thousands_of_streams_that_are_opened_and_reset_at_once_end_their_connection(server: Server) -> None:
+    held = rss(server)
+    with http2(server) as client:
+        for _ in range(3000):
+            client.h2.reset_stream(client.begin("GET", "/long/1", ends=True))
+        with suppress(OSError):
+            client.flush()
+        assert client.goodbye() in (CALM, None)
+    assert rss(server) - held < 80 * MIB
+
+
+def test_more_streams_than_can_be_weighed_end_their_connection(weighing: Server) -> None:
+    with http2(weighing) as client:
+        frames = [b"\0\0\x05\x02\0" + stream.to_bytes(4, "big") + b"\0\0\0\0\x10" for stream in range(1, 4001, 2)]
+        with suppress(OSError):
+            client.send(b"".join(frames))
+        assert client.goodbye() in (CALM, None)
+    with http2(weighing) as client:
         assert predict(client)[0] == 200
 
 
