@@ -15,6 +15,8 @@ from models.zoo.trained import Metric, Report, Trained
 
 SEED = 7
 EPOCHS = 30
+#: Of a weight.
+DECIMALS = 6
 HIDDEN = (128, 64)
 # Old enough for any ONNX Runtime since 1.13.
 OPSET, IR = 13, 8
@@ -102,18 +104,19 @@ def shifted(images: Floats) -> Floats:
 
 
 def fit(images: Floats, labels: Labels, report: Report) -> Layers:
-    """Weights [in, out] and biases [out] of a multilayer perceptron."""
+    """Weights [in, out] and biases [out] of a multilayer perceptron, the same on every machine."""
     from sklearn.neural_network import MLPClassifier
 
-    flat = images.reshape(len(images), -1)
+    flat = images.reshape(len(images), -1).astype(np.float64)  # in which what processors differ in stays below DECIMALS
     network = MLPClassifier(HIDDEN, alpha=1e-3, batch_size=128, learning_rate_init=2e-3, random_state=SEED)
     for epoch in range(EPOCHS):
         network.partial_fit(flat, labels, classes=np.arange(10))
         report(f"epoch {epoch + 1} of {EPOCHS}", (epoch + 1) / EPOCHS)
-    return [
-        (weight.astype(np.float32), bias.astype(np.float32))
-        for weight, bias in zip(network.coefs_, network.intercepts_, strict=True)
-    ]
+    return [(_rounded(weight), _rounded(bias)) for weight, bias in zip(network.coefs_, network.intercepts_, strict=True)]
+
+
+def _rounded(weights: npt.NDArray[np.float64]) -> Floats:
+    return (np.round(weights, DECIMALS) + 0.0).astype(np.float32)  # -0.0 + 0.0 is 0.0
 
 
 def predict(layers: Layers, images: Floats) -> Labels:

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from models.tensor import Array
-from models.zoo.interactions import ETA, GENRES, Catalogue, Floats, Impressions
+from models.zoo.interactions import ETA, GENRES, Catalogue, Impressions
 
 CANDIDATES = 100
 FACTORS = 24
+#: Of a score: far more than a model can make use of, far less than machines differ in.
+DECIMALS = 6
 
 
 def tables(seen: Impressions, catalogue: Catalogue, users: int, seed: int) -> Mapping[str, Array]:
@@ -21,7 +23,7 @@ def tables(seen: Impressions, catalogue: Catalogue, users: int, seed: int) -> Ma
     most clicked ones.
     """
     items = len(catalogue.price)
-    clicks = np.zeros((users, items), dtype=np.float32)
+    clicks = np.zeros((users, items))
     hit_user, hit_item = seen.user[seen.clicked], seen.item[seen.clicked]
     clicks[hit_user, hit_item] = 1.0
     item_clicks = np.bincount(hit_item, minlength=items)
@@ -32,7 +34,7 @@ def tables(seen: Impressions, catalogue: Catalogue, users: int, seed: int) -> Ma
 
     scores = factorise(clicks, seed)
     unseen = np.where(clicks > 0, -np.inf, scores)
-    best = np.argpartition(-unseen, CANDIDATES, axis=1)[:, :CANDIDATES]
+    best = highest(unseen, CANDIDATES)
     found = np.take_along_axis(unseen, best, axis=1)
     order = np.argsort(-found, axis=1, kind="stable")
     popular = np.argsort(-item_clicks, kind="stable")[:CANDIDATES]
@@ -58,19 +60,33 @@ def tables(seen: Impressions, catalogue: Catalogue, users: int, seed: int) -> Ma
     }
 
 
-def factorise(clicks: Floats, seed: int) -> npt.NDArray[np.float32]:
+def highest(scores: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.intp]:
+    """The places [rows, count] of each row's highest scores, from left to right; of equal ones those that stand first.
+
+    Whom ``argpartition`` takes of equal ones depends on the processor.
+    """
+    last = np.partition(scores, -count, axis=1)[:, -count, None]
+    above, equal = scores > last, scores == last
+    wanted = count - above.sum(axis=1, keepdims=True)
+    taken = above | (equal & (np.cumsum(equal, axis=1) <= wanted))
+    return np.nonzero(taken)[1].reshape(-1, count)
+
+
+def factorise(clicks: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float32]:
     """Scores [users, items] of rank FACTORS nearest to the clicks, rows and columns scaled by 1/sqrt of their sums.
 
+    The same on every machine: BLAS adds up in the order that suits the processor, which doubles, rounded, do not show.
     Randomized subspace iteration, Halko, Martinsson and Tropp, "Finding structure with randomness" (2011), algorithm 4.4.
     """
     by_user = 1.0 / np.sqrt(clicks.sum(axis=1, keepdims=True) + 1.0)
     by_item = 1.0 / np.sqrt(clicks.sum(axis=0, keepdims=True) + 1.0)
     scaled = clicks * by_user * by_item
-    start = np.random.default_rng(seed).normal(size=(clicks.shape[1], FACTORS + 8)).astype(np.float32)
+    start = np.random.default_rng(seed).normal(size=(clicks.shape[1], FACTORS + 8))
     basis, _ = np.linalg.qr(scaled @ start)
     for _ in range(3):
         across, _ = np.linalg.qr(scaled.T @ basis)
         basis, _ = np.linalg.qr(scaled @ across)
     left, values, right = np.linalg.svd(basis.T @ scaled, full_matrices=False)
     kept = (basis @ left[:, :FACTORS]) * values[:FACTORS]
-    return np.asarray(kept @ right[:FACTORS] * np.sqrt(clicks.sum(axis=0, keepdims=True) + 1.0), dtype=np.float32)
+    scores = kept @ right[:FACTORS] * np.sqrt(clicks.sum(axis=0, keepdims=True) + 1.0)
+    return np.asarray(np.round(scores, DECIMALS) + 0.0, dtype=np.float32)  # -0.0 + 0.0 is 0.0

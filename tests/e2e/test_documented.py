@@ -47,12 +47,17 @@ def answer(server: Server, command: str) -> str:
     return server.request(method or ("GET" if body is None else "POST"), path, body, headers).body.decode().rstrip()
 
 
+def legible(answer: str) -> str:
+    """An answer whose single-precision numbers are cut where processors begin to differ."""
+    return re.sub(r"\b\d\.\d{6,9}\b", lambda number: f"{float(number[0]):.5f}", answer)
+
+
 @pytest.mark.parametrize("page", ["docs/http.md", "docs/models.md"])
 def test_what_is_pasted_against_the_demo_is_answered_as_written(demo_server: Server, page: str) -> None:
     commands = [(command, expected) for command, expected in pasted(page) if "models/cart" not in command]
     assert len(commands) >= 5
     for command, expected in commands:
-        assert answer(demo_server, command) == expected, command
+        assert legible(answer(demo_server, command)) == legible(expected), command
     assert answer(demo_server, f"curl -X POST {ADDRESS}/v2/repository/models/fraud/load") == "{}"
 
 
