@@ -7,17 +7,19 @@ by the one table of errors; only cancellation, which is how a client leaves, pas
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from time import perf_counter
-from typing import Final, TypeVar, TypeVarTuple, get_args
+from typing import Final, TypeVar, TypeVarTuple
 
 from msgspec.structs import replace
 
 from batching import Answer
 from models.vision.bounds import Bounds
 from service.account import Account, Plain
-from service.cache.flight import Given, How
+from service.answered import answered
+from service.cache.flight import Given
+from service.cache.heart import LONGEST, Asked, Known
 from service.engine import Engine, Served
 from service.errors import BodyTooLarge, ServiceError, Unauthorized
 from service.guard.budgets.budget import allowance_lines
@@ -31,7 +33,6 @@ from service.protocol.infer import Encoded, Infer
 from service.protocol.pictures import Refused, Upload
 from service.request import Headers, Request
 from service.response import Response, code_of, failed, request_id
-from service.response import lines as header_lines
 from service.routing import Target
 from service.sections import Limits
 from service.shedding import Shedding
@@ -46,7 +47,8 @@ LARGE = 128 * 1024
 LONGEST_S = 86_400.0
 
 
-_CACHE: Final[Mapping[How, bytes]] = {how: b"x-cache: %b\r\n" % how.encode() for how in get_args(How)}
+#: What else a request may ask for, and has to be looked at.
+_ASKING: Final = frozenset({b"content-encoding", b"x-priority", b"x-request-timeout-ms"})
 
 
 class Inference:
@@ -71,14 +73,20 @@ class Inference:
             refused = self._refused(request, served)
             if refused is not None:
                 return self._told(request, refused)
-            if is_small(request):
+            known = self._known(request, served)
+            if known is not None:
+                infer = known.infer
+            elif is_small(request):
                 infer = self._decode(request, served)
             else:
                 infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
             charged = None if request.grant is None else self.gate.charge(request.grant, infer.rows)
             if charged is not None:
                 await charged
-            answer = await (self._look_and_submit if infer.pictures else self._submit)(request, served, infer)
+            if known is not None and served.answers is not None:
+                answer = await served.answers.again(known)
+            else:
+                answer = await (self._look_and_submit if infer.pictures else self._submit)(request, served, infer)
             if answer.nbytes > LARGE:
                 response = await self._in_thread(self.engine.pool, self.respond, request, answer)
             else:
@@ -98,13 +106,16 @@ class Inference:
         refused = self._refused(request, served)
         if refused is not None:
             return refused
+        known = self._known(request, served)
         try:
-            infer = self._decode(request, served)
+            infer = self._decode(request, served) if known is None else known.infer
         except ServiceError as error:
             self._count(error)
             raise
         if request.grant is not None and self.gate.charge(request.grant, infer.rows) is not None:
             raise TypeError("the gate is not immediate")
+        if known is not None and served.answers is not None:
+            return served.answers.again(known)
         if infer.pictures:
             return asyncio.get_running_loop().create_task(self._look_and_count(request, served, infer))
         return self._submit(request, served, infer)
@@ -114,11 +125,15 @@ class Inference:
         served, infer = request.served, request.infer
         if served is None or infer is None:
             raise TypeError("the request was never submitted")
-        encoded = request.target.protocol.encode(infer, answer.outputs, served.model, served.version)
+        encoded = answer.encoded if type(answer) is Given else None
+        if encoded is None:
+            encoded = request.target.protocol.encode(infer, answer.outputs, served.model, served.version)
+            if type(answer) is Given and answer.value and answer.nbytes <= LARGE:  # else this is a thread
+                self._learn(request, served, answer, encoded)
         accept = request.headers.get(b"accept-encoding")
         if accept is not None:
             encoded = coding.code(encoded, accept.decode("latin-1"))
-        return _answered(request, served.version, encoded, answer)
+        return answered(request, served.version, encoded, answer)
 
     def too_large(self, target: Target, headers: Headers, principal: Principal | None = None) -> Response:
         """The response to a body over the limit."""
@@ -167,6 +182,21 @@ class Inference:
             check_content_type(content_type)
         served = request.served = self.engine.served(target.model, target.version, target.label)
         return served
+
+    def _known(self, request: Request, served: Served) -> Known | None:
+        """What a request means that is known by heart, whose answer is kept; None for one that has to be read."""
+        answers = served.answers
+        asked = None if answers is None or answers.rests else _asked(request)
+        known = None if answers is None or asked is None else answers.recall(asked)
+        if known is not None:
+            request.infer = known.infer
+            request.decoded = perf_counter()
+        return known
+
+    def _learn(self, request: Request, served: Served, given: Given, encoded: Encoded) -> None:
+        asked = _asked(request)
+        if asked is not None and served.answers is not None and request.infer is not None:
+            served.answers.learn(asked, request.infer, given, encoded)
 
     def _decode(self, request: Request, served: Served) -> Infer:
         infer = request.infer = self._read(request, served, request.body)
@@ -249,36 +279,16 @@ def is_small(request: Request) -> bool:
     return len(request.body) <= LARGE and b"content-encoding" not in request.headers
 
 
+def _asked(request: Request) -> Asked | None:
+    """The words of a request whose meaning and answer depend on nothing else; None of any other."""
+    headers = request.headers
+    if len(request.body) > LONGEST or request.query or not _ASKING.isdisjoint(headers):
+        return None
+    return Asked(request.target.protocol, request.body, headers.get(b"inference-header-content-length"))
+
+
 def _left_s(request: Request, served: Served, timeout: float | None) -> float | None:
     """What is left of a request's time, in seconds; None: all of the model's default."""
     if not request.waited_s:
         return timeout
     return (served.batcher.policy.timeout_s if timeout is None else timeout) - request.waited_s
-
-
-def _answered(request: Request, version: str, encoded: Encoded, answer: Answer) -> Response:
-    lines = (
-        b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nx-model-version: %b\r\n"
-        b"x-content-type-options: nosniff\r\n"  # to a POST nothing is kept unless it says so
-        b'server-timing: queue;dur=%.3f, infer;dur=%.3f, total;dur=%.3f, batch;desc="rows=%d"\r\n'
-    ) % (
-        encoded.content_type,
-        len(encoded.body),
-        request.id.encode("ascii"),
-        version.encode("ascii"),
-        1e3 * answer.queue_s,
-        1e3 * answer.call_s,
-        1e3 * (perf_counter() - request.started),
-        answer.batch_rows,
-    )
-    if encoded.headers:
-        lines += header_lines(encoded.headers)
-    if type(answer) is Given:
-        lines += _CACHE[answer.how]
-    if request.headers.get(b"x-explain") == b"batch" and answer.batch_rows:
-        lines += b"x-explain: closed=%b, rows=%d, waited_ms=%.3f\r\n" % (
-            answer.reason.encode("ascii"),
-            answer.batch_rows,
-            1e3 * answer.queue_s,
-        )
-    return Response(200, encoded.body, lines)

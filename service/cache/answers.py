@@ -12,24 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Mapping
 from functools import partial
 from time import perf_counter
+from types import MappingProxyType
+from typing import Final
 
 from batching import Answer
 from batching.statistics import Tally
 from models.manifest import Cache as Wanted
 from models.tensor import Array
 from service.cache.flight import Compute, Flight, Given
+from service.cache.heart import LONGEST, Asked, Known
 from service.cache.key import Keys
 from service.cache.shelf import Shelf
 from service.cache.value import Damaged, pack, unpack
 from service.cache.worth import REST_S, Span
-from service.protocol.infer import Infer
+from service.protocol.infer import Encoded, Infer
 
 log = logging.getLogger("tureen.cache")
 
 #: From this size on an answer is made into a value in a thread (bytes).
 LARGE = 128 * 1024
+_NOTHING: Final[Mapping[str, Array]] = MappingProxyType({})
 
 
 class Answers:
@@ -88,12 +93,32 @@ class Answers:
             self._took(self.joined, begun)
             return flight.join(timeout_s)
         if self._shelf.immediate:
-            outputs = self._opened(key, self._shelf.peek(key))
-            if outputs is not None:
-                return self._hit(outputs, begun)
+            value = self._shelf.peek(key)
+            outputs = self._opened(key, value)
+            if value is not None and outputs is not None:
+                return self._hit(Given(outputs, 0.0, 0.0, 0, "early", how="hit", key=key, value=value), begun)
             self._took(self.miss, begun)
             return self._fly(key, compute, timeout_s)
         return self._fly(key, partial(self._fetched, key, compute), timeout_s)
+
+    def recall(self, asked: Asked) -> Known | None:
+        """What is known by heart of such a request."""
+        begun = perf_counter()
+        known = self._shelf.recall((self._keys, asked))
+        self._span.own_s += perf_counter() - begun
+        return known
+
+    def again(self, known: Known) -> asyncio.Future[Answer]:
+        """The future of an answer that is known by heart."""
+        begun = perf_counter()
+        self._span.lookups += 1
+        return self._hit(Given(_NOTHING, 0.0, 0.0, 0, "early", how="hit", encoded=known.encoded), begun)
+
+    def learn(self, asked: Asked, infer: Infer, given: Given, encoded: Encoded) -> None:
+        """An answer that was kept has been given in those words: the next who asks so is not read."""
+        if given.value and len(encoded.body) <= LONGEST:
+            known = Known(infer, given.key, given.value, encoded)
+            self._shelf.learn((self._keys, asked), known, known.nbytes + len(asked.body), self._wanted.ttl_s, self)
 
     async def drop(self) -> None:
         """The version is unloaded: none of it is kept."""
@@ -107,12 +132,12 @@ class Answers:
         self._flights[key] = flight
         return future
 
-    def _hit(self, outputs: dict[str, Array], begun: float) -> asyncio.Future[Answer]:
+    def _hit(self, given: Given, begun: float) -> asyncio.Future[Answer]:
         self._span.hits += 1
         self._took(self.hit, begun)
         self._judge()
         future: asyncio.Future[Answer] = self._loop.create_future()
-        future.set_result(_kept(outputs))
+        future.set_result(given)
         return future
 
     def _took(self, tally: Tally, begun: float) -> None:
@@ -133,7 +158,7 @@ class Answers:
             return await compute(timeout_s - looked_s)
         self.hit.add(looked_s)
         self._span.hits += 1
-        return _kept(outputs)
+        return Given(outputs, 0.0, 0.0, 0, "early", how="hit")
 
     def _opened(self, key: bytes, value: bytes | None) -> dict[str, Array] | None:
         if value is None:
@@ -181,8 +206,3 @@ class Answers:
         self.costly = not pays
         if self.costly and self._wanted.auto:
             self._rests_until = self._loop.time() + REST_S
-
-
-def _kept(outputs: dict[str, Array]) -> Given:
-    """An answer for which nothing was queued or called."""
-    return Given(outputs, 0.0, 0.0, 0, "early", how="hit")

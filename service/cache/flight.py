@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batching import Answer, DeadlineExceeded
+from service.protocol.infer import Encoded
 
 #: How a request came by its answer.
 How = Literal["hit", "miss", "joined"]
@@ -23,9 +24,13 @@ Compute = Callable[[float], asyncio.Future[Answer]]
 
 @dataclass(slots=True)
 class Given(Answer):
-    """An answer of a model that has a cache."""
+    """An answer of a model that has a cache. Of one that was kept: its ``key`` and ``value``, and where the request was known by
+    heart, what a caller is sent."""
 
     how: How = "miss"
+    key: bytes = b""
+    value: bytes = b""
+    encoded: Encoded | None = None
 
 
 class Flight:

@@ -21,11 +21,12 @@ LARGEST: Final = 1 / 8
 
 
 class Kept(NamedTuple):
-    """A value: whose it is, and when it is over."""
+    """A value: whose it is, when it is over, and what it takes (bytes)."""
 
-    value: bytes
+    value: Any
     owner: object
     until: float
+    size: int
 
 
 class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
@@ -46,8 +47,8 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
 
     # -- without waiting -------------------------------------------------------------------------------------------------------
 
-    def peek(self, key: object) -> bytes | None:
-        """The value, if it is kept and not over."""
+    def peek(self, key: object) -> Any:
+        """The value, if it is kept and not over; else None."""
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -57,13 +58,13 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
         self._kept.move_to_end(key)
         return kept.value
 
-    def put(self, key: object, value: bytes, ttl_s: float, owner: object = None) -> bool:
-        """Keeps it, and lets go of others for it; whether it was kept."""
-        size = len(value) + OVERHEAD
+    def put(self, key: object, value: Any, ttl_s: float, owner: object = None, nbytes: int | None = None) -> bool:
+        """Keeps it, and lets go of others for it; whether it was kept. ``nbytes``: what is not bytes takes so many."""
+        size = (len(value) if nbytes is None else nbytes) + OVERHEAD
         if size > self.most_bytes * LARGEST:
             return False
         self.discard(key)
-        self._kept[key] = Kept(value, owner, self._clock() + ttl_s)
+        self._kept[key] = Kept(value, owner, self._clock() + ttl_s, size)
         self._owned.setdefault(owner, set()).add(key)
         self.nbytes += size
         while self.nbytes > self.most_bytes:
@@ -76,7 +77,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
         kept = self._kept.pop(key, None)
         if kept is None:
             return False
-        self.nbytes -= len(kept.value) + OVERHEAD
+        self.nbytes -= kept.size
         owned = self._owned[kept.owner]
         owned.discard(key)
         if not owned:
@@ -93,7 +94,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
 
     # -- as aiocache has it ----------------------------------------------------------------------------------------------------
 
-    async def _get(self, key: str, encoding: str | None = None, _conn: Any = None) -> bytes | None:
+    async def _get(self, key: str, encoding: str | None = None, _conn: Any = None) -> Any:
         return self.peek(key)
 
     _gets = _get

@@ -16,6 +16,7 @@ from aiocache.serializers import NullSerializer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from service.cache.heart import Known
 from service.cache.shelf import Standing
 from service.redis_link import RedisLink
 
@@ -44,6 +45,12 @@ class RedisShelf:
 
     def peek(self, key: bytes) -> None:
         """Nothing is at hand."""
+
+    def recall(self, words: object) -> None:
+        """Nothing: whether a value is still kept takes a way there to know."""
+
+    def learn(self, words: object, known: Known, nbytes: int, ttl_s: float, owner: object) -> None:
+        """Nothing."""
 
     async def get(self, key: bytes) -> bytes | None:
         """The value; None where Redis is away, or slower than the time that it has."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from service.sections import Cache as Wanted
 
 if TYPE_CHECKING:
+    from service.cache.heart import Known
     from service.cache.memory import MemoryCache
+
+#: Of the memory that there is for answers, what is for requests that are known by heart.
+HEART: Final = 1 / 4
 
 
 class Standing(NamedTuple):
@@ -32,6 +36,12 @@ class Shelf(Protocol):
 
     def peek(self, key: bytes) -> bytes | None:
         """The value, where it is at hand."""
+
+    def recall(self, words: object) -> Known | None:
+        """What is known of those words by heart, while its value is kept."""
+
+    def learn(self, words: object, known: Known, nbytes: int, ttl_s: float, owner: object) -> None:
+        """Knows it by heart from now on, where there is memory for that: so many bytes."""
 
     async def get(self, key: bytes) -> bytes | None:
         """The value."""
@@ -57,18 +67,32 @@ class MemoryShelf:
 
     immediate = True
 
-    def __init__(self, cache: MemoryCache) -> None:
-        self.cache = cache
+    def __init__(self, cache: MemoryCache, heart: MemoryCache) -> None:
+        self.cache, self._heart = cache, heart
         self.peek: Callable[[bytes], bytes | None] = cache.peek
 
     @property
     def standing(self) -> Standing:
         """How it stands."""
-        return Standing(len(self.cache), self.cache.nbytes, self.cache.evicted)
+        return Standing(len(self.cache), self.cache.nbytes + self._heart.nbytes, self.cache.evicted)
+
+    def recall(self, words: object) -> Known | None:
+        """What is known of those words by heart."""
+        known: Known | None = self._heart.peek(words)
+        if known is None:
+            return None
+        if self.peek(known.key) is not known.value:  # driven out, over, dropped, or another by now
+            self._heart.discard(words)
+            return None
+        return known
+
+    def learn(self, words: object, known: Known, nbytes: int, ttl_s: float, owner: object) -> None:
+        """Knows it by heart from now on."""
+        self._heart.put(words, known, ttl_s, owner, nbytes)
 
     async def get(self, key: bytes) -> bytes | None:
         """The value."""
-        return self.cache.peek(key)
+        return self.peek(key)
 
     def put(self, key: bytes, value: bytes, ttl_s: float, owner: object) -> None:
         """Keeps it."""
@@ -80,8 +104,9 @@ class MemoryShelf:
 
     async def drop(self, owner: object) -> None:
         """Lets go of all that is somebody's, and lets others have their turn meanwhile."""
-        for _ in self.cache.drop(owner):
-            await asyncio.sleep(0)
+        for kept in (self._heart, self.cache):
+            for _ in kept.drop(owner):
+                await asyncio.sleep(0)
 
     async def start(self) -> None:
         """Nothing."""
@@ -95,7 +120,8 @@ def open_shelf(wanted: Wanted, password: str | None) -> Shelf:
     if wanted.url is None:
         from service.cache.memory import MemoryCache
 
-        return MemoryShelf(MemoryCache(wanted.max_bytes))
+        heart = int(wanted.max_bytes * HEART)
+        return MemoryShelf(MemoryCache(wanted.max_bytes - heart), MemoryCache(heart))
     from service.cache.redis_shelf import RedisShelf
 
     return RedisShelf(wanted.url, password, wanted.timeout_ms / 1000)

@@ -67,7 +67,7 @@ async def kept(kitchen: Kitchen, number: float, size: int = 1) -> None:
 
 
 def in_memory() -> MemoryShelf:
-    return MemoryShelf(MemoryCache(1 << 24))
+    return MemoryShelf(MemoryCache(1 << 24), MemoryCache(1 << 22))
 
 
 @asynccontextmanager
