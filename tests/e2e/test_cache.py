@@ -80,6 +80,27 @@ def test_either_protocol_has_what_the_other_had_computed(server: Server) -> None
         assert [output["data"] for output in reply.json()["outputs"]] == [[13.0], [call]]
 
 
+@pytest.mark.parametrize("lane", LANES)
+def test_what_is_asked_again_and_again_in_the_same_words_has_the_same_answer(server: Server, lane: str) -> None:
+    body = {"id": f"words {lane}", "inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [21.0, 2.0]}]}
+    replies = [server.post("/v2/models/summed/infer", body, dict(LANES[lane])) for _ in range(4)]
+    assert [reply.headers["x-cache"] for reply in replies[1:]] == ["hit"] * 3
+    assert len({reply.body for reply in replies}) == 1
+    assert len({reply.headers["x-request-id"] for reply in replies}) == 4
+    assert {reply.headers["x-model-version"] for reply in replies} == {"1"}
+    packed = server.post("/v2/models/summed/infer", body, {**LANES[lane], "Accept-Encoding": "gzip"})
+    assert (packed.status, packed.headers["x-cache"]) == (200, "hit")
+
+
+def test_a_wish_that_makes_no_sense_is_refused_however_well_the_body_is_known(server: Server) -> None:
+    for _ in range(3):
+        asked(server, [31.0, 2.0])
+    for header in ({"X-Request-Timeout-Ms": "soon"}, {"X-Priority": "mine"}, {"Content-Type": "image/png"}):
+        reply = server.post(PREDICT, {"instances": [[31.0, 2.0]]}, header)
+        assert reply.status in (400, 415), header
+    assert server.post(PREDICT, {"instances": [[31.0, 2.0]]}, {"Content-Encoding": "gzip"}).status == 400
+
+
 def test_arrays_of_ten_thousand_that_differ_in_the_middle_get_different_answers(server: Server) -> None:
     row = [0.0] * 10_000
     assert asked(server, row)[1] == 0.0
