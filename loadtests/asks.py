@@ -77,6 +77,27 @@ def like(right: Mapping[str, Array]) -> Judge:
     return wrong
 
 
+def classes(body: bytes) -> dict[int, float]:
+    """The scores of an image's classes, by index. Raises ValueError, KeyError, TypeError for what is no answer about one image."""
+    (prediction,) = json.loads(body)["predictions"]
+    return {int(one["index"]): float(one["score"]) for one in prediction["classes"]}
+
+
+def classed(right: Mapping[int, float]) -> Judge:
+    """Judges by the right answer's classes."""
+
+    def wrong(body: bytes, _: int | None = None) -> str | None:
+        try:
+            got = classes(body)
+        except (ValueError, KeyError, TypeError) as error:
+            return f"the answer is not one prediction with classes: {type(error).__name__}"
+        if got.keys() != right.keys() or not all(np.isclose(got[index], right[index], RELATIVE, ABSOLUTE) for index in right):
+            return "the classes are not what they were when the request was asked alone"
+        return None
+
+    return wrong
+
+
 def ranked(k: int) -> Judge:
     """Judges a recommendation in TensorFlow Serving's form: k different items, best first."""
 

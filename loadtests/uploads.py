@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Final
 
 from loadtests.flood import answer
 
@@ -20,6 +21,10 @@ _INDEX = re.compile(rb'"index": *([0-9]+)')
 
 class Unexpected(Exception):
     """An answer that is no answer; says what came."""
+
+
+BOUNDARY: Final = "file-of-the-load-test"
+FORM: Final = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 @dataclass(slots=True)
@@ -55,16 +60,20 @@ class Uploaded:
         return same / max(1, self.best.total())
 
 
+def form(field_name: str, file_name: str, content_type: str, data: bytes) -> bytes:
+    """One file as a form, whose content type is FORM."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{file_name}"\r\n'
+    return f"{head}Content-Type: {content_type}\r\n\r\n".encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
 def request(path: str, field_name: str, photograph: bytes, number: int) -> bytes:
-    """A multipart upload of one file."""
-    boundary = "photograph-of-the-load-test"
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field_name}"; filename="{number}.jpg"\r\n'
-    body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + photograph + f"\r\n--{boundary}--\r\n".encode()
+    """A multipart upload of one JPEG."""
+    body = form(field_name, f"{number}.jpg", "image/jpeg", photograph)
     lines = (
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
         "Accept: application/json",
-        f"Content-Type: multipart/form-data; boundary={boundary}",
+        f"Content-Type: {FORM}",
         f"Content-Length: {len(body)}",
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -34,7 +34,7 @@ _MOST_FILES = 10_000  # in one version's directory
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One version's file, ready to be loaded. ``labels``: the file of its classes' names, which lies in the model's directory."""
+    """One version's file, ready to be loaded. ``labels``: the file of its classes' names, its own or the model's."""
 
     model: str
     version: int
@@ -157,7 +157,7 @@ def _scan_alone(directory: Path, name: str) -> ModelEntry:
         manifest = read_manifest(directory, model=name)
     except LoadError as error:
         return ModelEntry(name, problem=str(error))
-    return ModelEntry(name, (_scan_version(name, 1, directory, found, _labels(directory)),), manifest)
+    return ModelEntry(name, (_scan_version(name, 1, directory, found),), manifest)
 
 
 def _scan_model(directory: Path, called: str | None = None) -> ModelEntry:
@@ -211,14 +211,15 @@ def _scan_version(
         if len(found) != 1:
             came = f"has {' and '.join(found)}" if found else "has no model file"
             return VersionEntry(version, None, f"{where} {came}; expected exactly one of {_ONE_OF}")
-        stamp = stamp_of(directory, labels if bare is None else None)
+        own = _labels(directory)
+        stamp = stamp_of(directory, labels if own is None else None)
     except NotPlain as refused:
         return VersionEntry(version, None, f"{where} {refused}")
     except OSError as error:
         return VersionEntry(version, None, f"{where} cannot be read: {error.strerror}")
     if len(stamp) > _MOST_FILES:
         return VersionEntry(version, None, f"{where} has {len(stamp)} files; expected at most {_MOST_FILES}")
-    return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp, labels))
+    return VersionEntry(version, Source(model, version, _platform(found[0]), directory / found[0], stamp, own or labels))
 
 
 def require_unchanged(source: Source, *, loaded: bool = False) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
-from loadtests.asks import like, outputs, ranked
+from loadtests.asks import classed, classes, like, outputs, ranked
 from models.tensor import Array
 
 K = 10
@@ -55,3 +56,18 @@ def test_a_recommendation_has_ten_different_items_best_first() -> None:
     assert "different" in (said([1] * K, best_first) or "")
     assert "order" in (said(list(range(K)), best_first[::-1]) or "")
     assert "one prediction" in (ranked(K)(b"no JSON", None) or "")
+
+
+def told(*scores: tuple[int, float]) -> bytes:
+    found = [{"label": str(index), "index": index, "score": score} for index, score in scores]
+    return json.dumps({"predictions": [{"name": None, "status": 200, "classes": found}]}).encode()
+
+
+def test_an_images_classes_are_right_whatever_their_order_and_last_bits() -> None:
+    judge = classed(classes(told((3, 0.5), (1, 0.25))))
+    assert judge(told((1, 0.250001), (3, 0.5)), None) is None
+
+
+@pytest.mark.parametrize("body", [told((3, 0.5)), told((3, 0.5), (1, 0.26)), told((3, 0.5), (2, 0.25)), b"{}", b"no"])
+def test_other_classes_are_wrong(body: bytes) -> None:
+    assert classed({3: 0.5, 1: 0.25})(body, None) is not None

@@ -37,7 +37,7 @@ EITHER: Final = frozenset({b"", b"application/octet-stream", b"application/x-www
 MOST_CLASSES: Final = 1_000_000
 _NAMELESS: Final = "image"
 _QUERY: Final = 16
-_NUMBER: Final = re.compile(r"[0-9]{1,310}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,310}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<key>.*)`", re.DOTALL)
 _WHERE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
 
@@ -166,7 +166,7 @@ def _threshold(text: str | None) -> float | None:
     value = float(text) if _NUMBER.fullmatch(text) else math.inf
     if math.isfinite(value):
         return value
-    raise _bad_option("threshold", "a number of at least 0, such as 0.5", text)
+    raise _bad_option("threshold", "a number, such as 0.5", text)
 
 
 def _bad_option(name: str, expected: str, got: str) -> BadRequest:

@@ -83,6 +83,28 @@ def test_a_model_that_is_served_alone_from_one_directory_has_its_labels_too(mode
     assert recipe.labels == ("light", "dark")
 
 
+def test_a_version_with_labels_of_its_own_goes_by_them_and_the_others_by_the_models(model: Path) -> None:
+    (model / "2").mkdir()
+    (model / "2" / "model.py").write_text(SUMS)
+    (model / "2" / "labels.txt").write_text("bright\ndim\n")
+    (model / "model.toml").write_text('[image]\nsize = 32\n[versions]\npolicy = "all"\n')
+    registry, _ = loaded(model)
+    recipes = [registry.find("m", version).recipe for version in (1, 2)]
+    assert [recipe and recipe.labels for recipe in recipes] == [("light", "dark"), ("bright", "dim")]
+
+
+def test_a_version_whose_own_labels_change_is_another(model: Path) -> None:
+    labels = model / "1" / "labels.txt"
+    labels.write_text("bright\ndim\n")
+    registry, before = loaded(model)
+    labels.write_text("brighter\ndim\n")
+    registry.load("m")
+    after = registry.find("m")
+    assert after is not before
+    assert after.recipe is not None
+    assert after.recipe.labels == ("brighter", "dim")
+
+
 def test_a_model_is_warmed_with_images_of_its_size(model: Path) -> None:
     _, version = loaded(model)
     seen = version.runtime._model.seen  # type: ignore[attr-defined]  # what the model itself saw
