@@ -65,7 +65,7 @@ OPTIONS: Final[tuple[Json, ...]] = (
         "name": "threshold",
         "in": "query",
         "description": "Leave out classes of a lower score; else as the model has it.",
-        "schema": {"type": "number", "minimum": 0},
+        "schema": {"type": "number"},
     },
 )
 
