@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from batching.errors import DeadlineExceeded, QueueFull, TooManyRows
 from batching.pace import Pace
 from batching.policy import Policy
@@ -31,7 +33,8 @@ def refusal(
     """
     if ahead is None:
         ahead = queued
-    before = (ahead + rows - 1) // policy.max_rows if ahead else 0  # calls, not rows, are what takes time
+    # Calls, not rows, are what takes time.
+    before = int((ahead + rows - 1) // _rows_a_call(pace, policy)) if ahead else 0
     if 0 < rows <= policy.queue_rows - queued and AIM * left_s > slot_s + (before + 1) * (pace.slowest_s + pace.lag_s):
         return None  # most entries: plenty of room and time
     if rows < 1:
@@ -56,14 +59,20 @@ def room(left_s: float, pace: Pace, policy: Policy, slot_s: float = 0.0) -> int:
     call_s, within_s = pace.slowest_s + pace.lag_s, AIM * left_s
     if not within_s > slot_s:
         return 0
-    most = -(-policy.queue_rows // policy.max_rows)
+    a_call = _rows_a_call(pace, policy)
+    most = math.ceil(policy.queue_rows / a_call)
     calls = int(min((within_s - slot_s) / call_s, most)) if call_s > 0 else most
     if not within_s > slot_s + calls * call_s:  # the last of them would end on the very moment
         calls -= 1
-    return max(0, min(calls * policy.max_rows, policy.queue_rows))
+    return max(0, min(int(calls * a_call), policy.queue_rows))
+
+
+def _rows_a_call(pace: Pace, policy: Policy) -> float:
+    """How many of the rows that wait one call takes."""
+    return max(1.0, policy.max_rows * pace.fill)
 
 
 def _drain_s(rows: int, pace: Pace, policy: Policy) -> float:
     """The time in which so many rows that wait are computed; 0 while no call has been measured."""
-    calls = -(-rows // policy.max_rows)
+    calls = math.ceil(rows / _rows_a_call(pace, policy))
     return calls * (pace.call_s(min(rows, policy.max_rows)) + pace.lag_s) / policy.instances if rows else 0.0

@@ -226,6 +226,8 @@ class Batcher:
                 entries = self._queue.take(bucket, room, keep)
                 if entries:
                     rows = sum([entry.rows for entry in entries])
+                    if idle == 1 and self._queue.rows:
+                        self._pace.filled(rows / self._rules.max_rows)
                     self._start(Batch(decision.reason, rows, entries, self._clock(), self._arrivals))
             if len(self._running) >= slots:
                 wake = math.inf  # the end of a call is what is waited for

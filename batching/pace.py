@@ -23,6 +23,7 @@ class Pace:
         "_lag_s",
         "_longer_s",
         "_uneven_s",
+        "fill",
         "free",
         "moves",
         "rested",
@@ -42,6 +43,8 @@ class Pace:
         self._calling_s = 0.0
         #: When a slot became free for which a full call waits; NaN where none does.
         self.free = math.nan
+        #: The share of the most rows that calls have which leave somebody waiting: entries are not cut to fill them.
+        self.fill = 1.0
         self._longer_s = 0.0  # than calls of its size class take, the last one took
         self._lag_s = math.nan
         self._uneven_s = 0.0
@@ -67,6 +70,10 @@ class Pace:
         self.slowest_s = max(self._call_s.values())
         self._calling_s += WEIGHT * (seconds - self._calling_s)
         self._arrivals += WEIGHT * (arrivals - self._arrivals)
+
+    def filled(self, share: float) -> None:
+        """A call that left somebody waiting took that share of the most rows: above 0, at most 1."""
+        self.fill += WEIGHT * (min(1.0, share) - self.fill)
 
     @property
     def lag_s(self) -> float:

@@ -10,8 +10,9 @@ from batching.admission import AIM, refusal, room
 from batching.pace import Pace
 
 
-def paced(*measured: tuple[int, float], lag_s: float = 0.0) -> Pace:
+def paced(*measured: tuple[int, float], lag_s: float = 0.0, fill: float = 1.0) -> Pace:
     pace = Pace()
+    pace.fill = fill
     for rows, seconds in measured:
         pace.called(rows, seconds, 0)
         pace.free = 100.0
@@ -20,7 +21,8 @@ def paced(*measured: tuple[int, float], lag_s: float = 0.0) -> Pace:
 
 
 calls = st.lists(st.tuples(st.integers(1, 200), st.floats(0, 5)), max_size=6)
-paces = st.builds(lambda measured, lag_s: paced(*measured, lag_s=lag_s), calls, st.floats(0, 1))
+fills = st.one_of(st.just(1.0), st.floats(0.01, 1))
+paces = st.builds(lambda measured, lag_s, fill: paced(*measured, lag_s=lag_s, fill=fill), calls, st.floats(0, 1), fills)
 policies = st.builds(Policy, max_rows=st.integers(1, 100), queue_rows=st.integers(1, 300), instances=st.integers(1, 4))
 
 
@@ -34,7 +36,7 @@ def plainly(rows: int, left_s: float, queued: int, ahead: int, slot_s: float, pa
         return DeadlineExceeded
     if queued + rows > policy.queue_rows:
         return QueueFull
-    before = (ahead + rows - 1) // policy.max_rows
+    before = (ahead + rows - 1) // max(1.0, policy.max_rows * pace.fill)
     call_s = pace.call_s(min(ahead + rows, policy.max_rows)) + pace.lag_s
     late = ahead and slot_s + (before // policy.instances + 1) * call_s > AIM * left_s
     return DeadlineExceeded if late else None
@@ -89,6 +91,11 @@ def test_as_many_as_there_are_slots_are_called_at_once() -> None:
     policy = Policy(max_rows=1, instances=2)
     assert refusal(1, 1.1 / AIM, 1, paced((1, 1.0)), policy) is None
     assert isinstance(refusal(1, 1.1 / AIM, 2, paced((1, 1.0)), policy), DeadlineExceeded)
+
+
+def test_calls_are_counted_by_the_rows_that_they_have_not_by_those_that_they_may_have() -> None:
+    assert refusal(1, 2.1 / AIM, 7, paced((4, 1.0)), Policy(max_rows=4)) is None
+    assert isinstance(refusal(1, 2.1 / AIM, 7, paced((4, 1.0), fill=0.75), Policy(max_rows=4)), DeadlineExceeded)
 
 
 def test_retry_after_is_the_time_in_which_the_queue_drains() -> None:

@@ -348,6 +348,21 @@ async def test_the_wait_is_reckoned_in_calls_and_not_in_rows() -> None:
     bench.submit(2, timeout_s=6.7)
 
 
+@pytest.mark.parametrize("stacked", [True, False])
+async def test_calls_that_the_entries_leave_part_empty_are_counted_as_such(stacked: bool) -> None:
+    bench = Bench(Policy(max_rows=4, window_ms=0, timeout_ms=1e6), stacked=stacked)
+    for _ in range(40):
+        bench.submit(1, 2, 3)  # four rows a call may have, and a second entry does not fit
+    while bench.batcher.queued_rows > 6:
+        await turns()
+        await asyncio.sleep(2)
+        await bench.run()
+    await turns()
+    with pytest.raises(DeadlineExceeded, match="6 rows wait already"):
+        bench.submit(4, 5, 6, timeout_s=8.8)  # two calls, and its own, of 2 s each; one is running
+    bench.submit(4, 5, 6, timeout_s=9.0)
+
+
 async def test_those_who_have_left_do_not_count_against_a_deadline() -> None:
     bench = Bench(Policy(max_rows=1, window_ms=0, timeout_ms=1e6))
     await busy(bench)

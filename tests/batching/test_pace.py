@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batching.pace import COMPANY, REST, Pace
+from batching.pace import COMPANY, REST, WEIGHT, Pace
 
 measurements = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 10), st.integers(0, 50)), min_size=1)
 
@@ -135,3 +135,16 @@ def test_a_slot_that_nobody_waits_for_says_nothing_of_the_lag() -> None:
     pace.called(64, 0.01, 0)
     pace.started(64, 1e6, 1)
     assert pace.lag_s == 0
+
+
+def test_calls_count_as_full_until_one_was_not_though_more_waited() -> None:
+    pace = Pace()
+    assert pace.fill == 1
+    pace.filled(0.5)
+    assert pace.fill == pytest.approx(1 - WEIGHT * 0.5)
+
+
+def test_a_call_of_more_rows_than_may_be_is_a_full_one() -> None:
+    pace = Pace()
+    pace.filled(3.0)
+    assert pace.fill == 1
