@@ -133,12 +133,12 @@ class Batcher:
             return submit_in_parts(enqueue, inputs, rows, self._rules.max_rows)
         return self._enqueue(inputs, rows, outputs, group, now, now + left, place)
 
-    def knock(self, timeout_s: float | None = None) -> Exception | None:
-        """What an entry of one row and normal priority would be refused with now; None where it would not.
+    def knock(self, rows: int = 1, timeout_s: float | None = None) -> Exception | None:
+        """What an entry of so many rows and normal priority would be refused with now; None where it would not.
 
         What will be refused need not be decoded first: it is when callers are too many that this time is dear.
         """
-        return self._door.knock(self._clock(), self._timeout_s if timeout_s is None else timeout_s)
+        return self._door.knock(rows, self._clock(), self._timeout_s if timeout_s is None else timeout_s)
 
     def reconfigure(self, policy: Policy) -> None:
         """Works by another policy from now on: what waits is looked at anew, and calls in flight end as they began.

@@ -30,10 +30,12 @@ LOOKED_AT: Final = 16
 
 
 class Said(NamedTuple):
-    """What somebody was told, until when it holds, and what he found: rows, the seconds that he had left, and calls so far."""
+    """What somebody was told, until when it holds, his own rows, and what he found: rows, the seconds that he had left, and calls
+    so far."""
 
     error: Exception
     until: float
+    own: int
     rows: int
     left: float
     moves: int
@@ -84,13 +86,14 @@ class Door:
         self._welcome: Welcome | None = None
         self.closed = False
 
-    def knock(self, now: float, left: float) -> Exception | None:
-        """The same for an entry of one row and normal priority. Whoever comes shortly after another was refused, and finds no fewer
-        rows and no call begun or ended, and has no more time than he, is told the same, without another look."""
+    def knock(self, rows: int, now: float, left: float) -> Exception | None:
+        """The same for an entry of normal priority. Whoever comes shortly after another was refused, with no fewer rows than he,
+        finds no fewer and no call begun or ended, and has no more time, is told the same, without another look."""
         said, queue = self._said, self._queue
         if (
             said is not None
             and now < said.until
+            and rows >= said.own
             and queue.rows >= said.rows
             and 0 < left <= said.left
             and self._pace.moves == said.moves
@@ -98,9 +101,9 @@ class Door:
             self._statistics.refused += 1
             self._statistics.refused_for_target += type(said.error) is PastTarget
             return said.error
-        error = self.refusal(1, now, left, now)
+        error = self.refusal(rows, now, left, now)
         if isinstance(error, QueueFull | DeadlineExceeded) and not queue.mixed:
-            self._said = Said(error, now + PRUNE_S, queue.rows, left, self._pace.moves)
+            self._said = Said(error, now + PRUNE_S, rows, queue.rows, left, self._pace.moves)
         return error
 
     def refusal(self, rows: int, now: float, left: float, place: float) -> Exception | None:

@@ -35,7 +35,7 @@ class QueueFull(Refused):
 
     def __init__(self, rows: int, queued: int, limit: int, retry_after_s: float) -> None:
         super().__init__(
-            f"the queue holds {queued} of at most {limit} rows, so {rows} more do not fit; retry in {retry_after_s:.3g} s",
+            f"the queue holds {queued} of at most {limit} rows, so that the request's do not fit; retry in {retry_after_s:.3g} s",
             retry_after_s,
         )
         self.rows, self.queued, self.limit = rows, queued, limit

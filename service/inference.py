@@ -29,6 +29,7 @@ from service.guard.limited import Limited
 from service.guard.principal import Principal
 from service.preparing import Until, limit_of, rows_of
 from service.protocol import coding, images
+from service.protocol.glance import claimed_rows
 from service.protocol.infer import Encoded, Infer
 from service.protocol.pictures import Refused, Upload
 from service.request import Headers, Request
@@ -171,7 +172,8 @@ class Inference:
         if b"x-priority" in headers or b"content-encoding" in headers or b'"priority"' in body or b'"timeout"' in body:
             return None
         left_s = _left_s(request, served, timeout_s(headers.get(b"x-request-timeout-ms"), None))
-        return self._shedding.refused(request, served.batcher, left_s)
+        rows = claimed_rows(body, served.batcher.policy.max_rows) if served.signature.batched else 1
+        return self._shedding.refused(request, served.batcher, rows, left_s)
 
     def _find(self, request: Request) -> Served:
         if request.grant is None:  # a way that leads past the gate leads nowhere

@@ -23,9 +23,9 @@ class Shedding:
         # A batcher holds its model: words must not keep one that was unloaded.
         self._words: WeakKeyDictionary[Batcher, tuple[Exception, Template]] = WeakKeyDictionary()
 
-    def refused(self, request: Request, batcher: Batcher, timeout_s: float | None) -> Response | None:
-        """The refusal of a request of normal priority that has so long, whatever its body holds; None where it is not refused."""
-        error = batcher.knock(timeout_s)
+    def refused(self, request: Request, batcher: Batcher, rows: int, timeout_s: float | None) -> Response | None:
+        """The refusal of a request of so many rows and normal priority that has so long; None where it is not refused."""
+        error = batcher.knock(rows, timeout_s)
         if error is None:
             return None
         words = self._words.get(batcher)

@@ -37,7 +37,7 @@ async def test_who_knocks_is_told_what_a_row_would_be_and_nothing_is_kept_of_him
     bench = await full()
     assert bench.batcher.crowded
     assert isinstance(bench.batcher.knock(), QueueFull)
-    assert isinstance(bench.batcher.knock(0.0), DeadlineExceeded)
+    assert isinstance(bench.batcher.knock(timeout_s=0.0), DeadlineExceeded)
     assert bench.batcher.queued_rows == 2
     assert bench.batcher.statistics.refused == 2
 
@@ -47,7 +47,7 @@ async def test_while_nothing_changes_all_are_told_the_same() -> None:
     first = bench.batcher.knock()
     assert first is not None
     assert bench.batcher.knock() is first
-    assert bench.batcher.knock(5.0) is first
+    assert bench.batcher.knock(timeout_s=5.0) is first
     assert bench.batcher.statistics.refused == 3
 
 
@@ -60,8 +60,8 @@ async def test_after_a_few_milliseconds_it_is_said_anew() -> None:
 
 async def test_who_has_more_time_than_one_who_was_refused_is_looked_at_himself() -> None:
     bench = await full(1)
-    assert isinstance(bench.batcher.knock(6.6), DeadlineExceeded)
-    assert bench.batcher.knock(6.7) is None
+    assert isinstance(bench.batcher.knock(timeout_s=6.6), DeadlineExceeded)
+    assert bench.batcher.knock(timeout_s=6.7) is None
 
 
 async def test_once_a_call_has_begun_those_who_come_are_looked_at_again() -> None:
@@ -72,3 +72,25 @@ async def test_once_a_call_has_begun_those_who_come_are_looked_at_again() -> Non
     assert isinstance(bench.batcher.knock(), QueueFull)
     await asyncio.sleep(0.1)
     assert bench.batcher.knock() is None
+
+
+async def test_who_brings_more_rows_than_one_who_was_refused_is_told_the_same() -> None:
+    bench = Bench(Policy(max_rows=4, queue_rows=8, window_ms=0))
+    bench.submit(1000)
+    await turns()
+    bench.submit(*range(4))
+    bench.submit(0, 1)
+    first = bench.batcher.knock(3)
+    assert isinstance(first, QueueFull)
+    assert bench.batcher.knock(3) is first
+    assert bench.batcher.knock(4) is first
+
+
+async def test_who_brings_fewer_rows_than_one_who_was_refused_is_looked_at_himself() -> None:
+    bench = Bench(Policy(max_rows=4, queue_rows=8, window_ms=0))
+    bench.submit(1000)
+    await turns()
+    bench.submit(*range(4))
+    bench.submit(0, 1)
+    assert isinstance(bench.batcher.knock(3), QueueFull)
+    assert bench.batcher.knock(2) is None

@@ -66,7 +66,7 @@ async def test_each_refusal_has_its_own_requests_id() -> None:
     async with crowded() as batcher:
         for headers in ({b"x-request-id": b"one"}, {b"x-request-id": b'"two"'}, {}):
             request = asking(headers)
-            response = shedding.refused(request, batcher, None)
+            response = shedding.refused(request, batcher, 1, None)
             assert response is not None
             assert (response.status, json.loads(response.body)["code"]) == (503, "queue_full")
             assert json.loads(response.body)["request_id"] == request.id
@@ -78,21 +78,22 @@ async def test_each_refusal_has_its_own_requests_id() -> None:
 async def test_who_can_be_answered_is_not_refused() -> None:
     with ThreadPoolExecutor(1) as pool:
         batcher = Batcher(lambda inputs, outputs: dict(inputs), Policy(), pool)
-        assert Shedding().refused(asking(), batcher, None) is None
+        assert Shedding().refused(asking(), batcher, 1, None) is None
         await batcher.close()
 
 
 async def test_what_is_said_of_one_model_is_not_said_of_another() -> None:
     shedding = Shedding()
     async with crowded() as full, crowded() as late:
-        said = [shedding.refused(asking(), batcher, timeout_s) for batcher, timeout_s in ((full, None), (late, -1.0), (full, None))]
+        asked = ((full, None), (late, -1.0), (full, None))
+        said = [shedding.refused(asking(), batcher, 1, timeout_s) for batcher, timeout_s in asked]
         assert [response.status for response in said if response is not None] == [503, 504, 503]
 
 
 async def test_words_do_not_keep_a_model_that_was_unloaded() -> None:
     shedding = Shedding()
     async with crowded() as batcher:
-        assert shedding.refused(asking(), batcher, None) is not None
+        assert shedding.refused(asking(), batcher, 1, None) is not None
         left = weakref.ref(batcher)
     del batcher
     gc.collect()
