@@ -242,18 +242,19 @@ def _wait(server: subprocess.Popen[bytes], ready: str) -> None:
 def _setting(options: argparse.Namespace, directory: Path) -> Setting:
     everything = frozenset(os.sched_getaffinity(0))
     cores = frozenset(map(int, options.cores.split(",")))
+    instances = options.instances or len(cores)
     files = directory / "photographs"
     files.mkdir()
     for number, data in enumerate(photographs(PHOTOGRAPHS)):
         (files / f"{number:03}.jpg").write_bytes(data)
     return Setting(
-        model=mobilenet.write(directory / "repository", options.batch, options.instances, options.threads),
+        model=mobilenet.write(directory / "repository", options.batch, instances, options.threads),
         photographs=files,
         cores=cores,
         client=everything - cores or everything,
         batch=options.batch,
         threads=options.threads,
-        instances=options.instances,
+        instances=instances,
         workers=options.workers or len(cores),
         connections=options.connections,
         seconds=options.seconds,
@@ -268,7 +269,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cores", default="0", help="of the server, such as 0,1; the client has the others, or all; default: 0")
     parser.add_argument("--batch", type=int, default=16, help="the most images in a call, of everybody")
     parser.add_argument("--threads", type=int, default=1, help="[runtime] threads, and the peers'; the loop has as many as cores")
-    parser.add_argument("--instances", type=int, default=1, help="[batching] instances")
+    parser.add_argument("--instances", type=int, default=0, help="[batching] instances; default: one a core")
     parser.add_argument("--workers", type=int, default=0, help="the peers' processes; default: one a core")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)

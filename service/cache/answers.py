@@ -115,8 +115,8 @@ class Answers:
         return self._hit(Given(_NOTHING, 0.0, 0.0, 0, "early", how="hit", encoded=known.encoded), begun)
 
     def learn(self, asked: Asked, infer: Infer, given: Given, encoded: Encoded) -> None:
-        """An answer that was kept has been given in those words: the next who asks so is not read."""
-        if given.value and len(encoded.body) <= LONGEST:
+        """An answer whose value is kept has been given in those words: the next who asks so is not read."""
+        if len(encoded.body) <= LONGEST:
             known = Known(infer, given.key, given.value, encoded)
             self._shelf.learn((self._keys, asked), known, known.nbytes + len(asked.body), self._wanted.ttl_s, self)
 

@@ -20,9 +20,8 @@ log = logging.getLogger("tureen.supervisor")
 class Child:
     """One worker. ``serving`` is set once all that will load has loaded and connections are accepted; ``ended`` is its end."""
 
-    def __init__(self, spawned: Spawned, number: int, line: Line, heard: Callable[[Child, Answer, str], None]) -> None:
+    def __init__(self, spawned: Spawned, line: Line, heard: Callable[[Child, Answer, str], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.number = number
         self.line = line
         self.serving = asyncio.Event()
         self.ended: asyncio.Future[Exit] = loop.create_future()
@@ -36,6 +35,11 @@ class Child:
         self._channel.setblocking(False)
         line.pid = self._process.pid
         loop.add_reader(self._channel, self._read)
+
+    @property
+    def number(self) -> int:
+        """What it is called in its own log lines, in the metrics and in what readiness says."""
+        return self.line.slot
 
     @property
     def pid(self) -> int:

@@ -68,12 +68,12 @@ class Crew:
         """The most workers there can be: the lines left over are for those that take over while others leave."""
         return len(self._board) - SPARE // 2
 
-    def start(self, number: int, config: Config) -> Child:
-        """A new worker of that number. Raises OSError where the system has no room for one."""
+    def start(self, config: Config) -> Child:
+        """A new worker. Raises OSError where the system has no room for one."""
         taken = {child.line.slot for child in self._children}
         line = next(line for line in self._board if line.slot not in taken)
         spawned, self._first = self._first or spawn(), None
-        child = Child(spawned, number, line, self._heard)
+        child = Child(spawned, line, self._heard)
         self._children.append(child)
         held = any(other.serving.is_set() and not other.leaving for other in self._children)
         state = None if self._state is None else os.fspath(self._state)

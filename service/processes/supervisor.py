@@ -39,7 +39,6 @@ log = logging.getLogger("tureen.supervisor")
 class Slot:
     """One of the workers that the configuration asks for, whichever process it is now. ``successor``: what is to take its place."""
 
-    number: int
     child: Child | None = None
     successor: Child | None = None
     keeper: asyncio.Task[None] | None = None
@@ -108,7 +107,7 @@ class Supervisor:
     def _employ(self, workers: int) -> None:
         """Opens the slots that are missing."""
         while len(self._slots) < workers:
-            slot = Slot(len(self._slots) + 1)
+            slot = Slot()
             self._slots.append(slot)
             self._look_after(slot, None)
 
@@ -132,7 +131,7 @@ class Supervisor:
                 wait = restarts.delay(slot.exits, ended.at)
                 then = f"the next starts in {wait:g} s" if wait else "the next starts now"
                 then = "its successor takes over" if slot.child is not None else then
-                log.error("worker %d (pid %d) %s; %s", slot.number, child.pid, restarts.words(ended.code), then)
+                log.error("worker %d (pid %d) %s; %s", child.number, child.pid, restarts.words(ended.code), then)
             else:
                 wait = self._judge(slot, child, ended)
             if slot.child is None:
@@ -141,11 +140,11 @@ class Supervisor:
     async def _start_or_wait(self, slot: Slot) -> Child:
         while True:
             try:
-                return self._crew.start(slot.number, self._config)
+                return self._crew.start(self._config)
             except OSError as error:
                 slot.exits.append(Exit(time.monotonic(), 1, None))
                 wait = max(restarts.FIRST_S, restarts.delay(slot.exits, time.monotonic()))
-                log.error("worker %d cannot be started (%s); the next try is in %g s", slot.number, error.strerror, wait)
+                log.error("a worker cannot be started (%s); the next try is in %g s", error.strerror, wait)
                 await asyncio.sleep(wait)
 
     def _judge(self, slot: Slot, child: Child, ended: Exit) -> float:
@@ -155,10 +154,10 @@ class Supervisor:
         wait = restarts.delay(slot.exits, ended.at)
         if code is None:
             then = f"the next try is in {wait:g} s" if wait else "it is tried again"
-            log.error("worker %d (pid %d) %s before it could serve; %s", slot.number, child.pid, restarts.words(ended.code), then)
+            log.error("worker %d (pid %d) %s before it could serve; %s", child.number, child.pid, restarts.words(ended.code), then)
         elif not self._told.is_set():
             if code != restarts.REFUSED:
-                log.error("worker %d (pid %d) %s before it could serve", slot.number, child.pid, restarts.words(ended.code))
+                log.error("worker %d (pid %d) %s before it could serve", child.number, child.pid, restarts.words(ended.code))
                 log.error("no worker could be started, %d in a row have ended; the server gives up", len(exits))
             self._give_up(code)
         return wait
@@ -233,9 +232,9 @@ class Supervisor:
     async def _replace(self, slot: Slot, config: Config) -> bool:
         """Starts a successor, and lets the slot's worker leave once it serves; whether it came to that."""
         try:
-            successor = self._crew.start(slot.number, config)
+            successor = self._crew.start(config)
         except OSError as error:
-            log.error("worker %d cannot be started: %s", slot.number, error.strerror)
+            log.error("a worker cannot be started: %s", error.strerror)
             return False
         slot.successor = successor
         serves = await successor.come_to_serve(self._reload_again)
@@ -253,7 +252,7 @@ class Supervisor:
             successor.kill()  # a newer configuration is there
         else:
             slot.exits.append(successor.ended.result())
-            log.error("worker %d (pid %d), the new one, %s", slot.number, successor.pid, restarts.words(slot.exits[-1].code))
+            log.error("worker %d (pid %d), the new one, %s", successor.number, successor.pid, restarts.words(slot.exits[-1].code))
         return serves
 
     async def _retire(self, slot: Slot) -> None:

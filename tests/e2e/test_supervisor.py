@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import stat
@@ -102,6 +103,12 @@ def said(server: Server, words: str) -> bool:
     return any(words in line for line in server.log)
 
 
+def calls_itself(server: Server, pid: int) -> int:
+    """The number that a worker's own lines give it."""
+    (number,) = {line["worker"] for line in map(json.loads, server.log) if line.get("pid") == pid and "worker" in line}
+    return int(number)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def pair(kitchen: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server with two workers, which have to be there again after each test."""
@@ -128,6 +135,7 @@ def test_a_worker_that_is_killed_is_replaced_and_costs_only_what_was_in_flight_o
     assert other in pair.workers
     assert len(pair.workers) == 2
     assert said(pair, "was killed by SIGKILL; the next starts now")
+    assert said(pair, f"worker {calls_itself(pair, victim)} (pid {victim}) was killed")
 
 
 def test_a_terminated_worker_finishes_and_is_replaced(pair: Server) -> None:
