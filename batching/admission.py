@@ -12,7 +12,7 @@ from batching.policy import Policy
 RETRY_S = 1.0
 #: The share of an entry's time within which its answer has to be expected; the rest is for what no clock here sees: the way in, the
 #: way out, and that one prediction in two is too short.
-AIM = 0.9
+AIM = 0.8
 
 
 def refusal(

@@ -172,7 +172,7 @@ class Inference:
         if b"x-priority" in headers or b"content-encoding" in headers or b'"priority"' in body or b'"timeout"' in body:
             return None
         left_s = _left_s(request, served, timeout_s(headers.get(b"x-request-timeout-ms"), None))
-        rows = claimed_rows(body, served.batcher.policy.max_rows) if served.signature.batched else 1
+        rows = claimed_rows(body, served.batcher.policy.queue_rows) if served.signature.batched else 1
         return self._shedding.refused(request, served.batcher, rows, left_s)
 
     def _find(self, request: Request) -> Served:

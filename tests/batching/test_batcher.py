@@ -332,9 +332,9 @@ async def test_an_entry_that_cannot_be_answered_in_time_is_refused_at_admission(
     bench.submit(1)
     bench.submit(2)
     with pytest.raises(DeadlineExceeded, match="2 rows wait already") as refusal:
-        bench.submit(3, timeout_s=8.8)
+        bench.submit(3, timeout_s=9.9)
     assert refusal.value.stage == "admission"
-    bench.submit(4, timeout_s=8.9)  # 2 s for each call, of which one has just begun, are nine tenths of that
+    bench.submit(4, timeout_s=10.1)  # 2 s for each call, of which one has just begun, are eight tenths of that
 
 
 async def test_the_wait_is_reckoned_in_calls_and_not_in_rows() -> None:
@@ -345,7 +345,7 @@ async def test_the_wait_is_reckoned_in_calls_and_not_in_rows() -> None:
     await busy(bench)
     for _ in range(64):
         bench.submit(1)
-    bench.submit(2, timeout_s=6.7)
+    bench.submit(2, timeout_s=7.6)
 
 
 @pytest.mark.parametrize("stacked", [True, False])
@@ -359,8 +359,8 @@ async def test_calls_that_the_entries_leave_part_empty_are_counted_as_such(stack
         await bench.run()
     await turns()
     with pytest.raises(DeadlineExceeded, match="6 rows wait already"):
-        bench.submit(4, 5, 6, timeout_s=8.8)  # two calls, and its own, of 2 s each; one is running
-    bench.submit(4, 5, 6, timeout_s=9.0)
+        bench.submit(4, 5, 6, timeout_s=9.9)  # two calls, and its own, of 2 s each; one is running
+    bench.submit(4, 5, 6, timeout_s=10.1)
 
 
 async def test_those_who_have_left_do_not_count_against_a_deadline() -> None:

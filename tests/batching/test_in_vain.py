@@ -70,6 +70,6 @@ async def test_where_the_free_slots_take_all_that_wait_all_are_computed() -> Non
 
 async def test_where_none_would_be_in_time_the_measured_length_is_not_believed() -> None:
     bench = await of_two_seconds(Policy(max_rows=1, window_ms=0, timeout_ms=1e6))
-    entries = [bench.submit(row, timeout_s=7) for row in (1, 2)]
+    entries = [bench.submit(row, timeout_s=7.6) for row in (1, 2)]
     await asyncio.sleep(6)
     await end(entries[0], bench)

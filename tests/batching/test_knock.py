@@ -60,8 +60,8 @@ async def test_after_a_few_milliseconds_it_is_said_anew() -> None:
 
 async def test_who_has_more_time_than_one_who_was_refused_is_looked_at_himself() -> None:
     bench = await full(1)
-    assert isinstance(bench.batcher.knock(timeout_s=6.6), DeadlineExceeded)
-    assert bench.batcher.knock(timeout_s=6.7) is None
+    assert isinstance(bench.batcher.knock(timeout_s=7.4), DeadlineExceeded)
+    assert bench.batcher.knock(timeout_s=7.6) is None
 
 
 async def test_once_a_call_has_begun_those_who_come_are_looked_at_again() -> None:

@@ -41,5 +41,5 @@ def test_one_row_is_taken_for_granted_where_that_is_not_to_be_seen(text: bytes) 
 
 
 @given(st.binary(max_size=400))
-def test_whatever_a_body_is_it_is_one_row_to_as_many_as_a_call_takes(text: bytes) -> None:
+def test_whatever_a_body_is_it_is_one_row_to_as_many_as_may_be(text: bytes) -> None:
     assert 1 <= claimed_rows(text, 64) <= 64
