@@ -35,6 +35,8 @@ OPTIONS: Final = ("top_k", "threshold")
 EITHER: Final = frozenset({b"", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain"})
 #: More classes no model has.
 MOST_CLASSES: Final = 1_000_000
+#: What the headers of an image's part take, with room for a long name (bytes).
+_HEADERS: Final = 1024
 _NAMELESS: Final = "image"
 _QUERY: Final = 16
 _NUMBER: Final = re.compile(r"-?[0-9]{1,310}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
@@ -195,7 +197,7 @@ def _pictures(body: bytes, content_type: bytes, content: Content) -> tuple[Pictu
 
 def _of_form(body: bytes, content_type: bytes, content: Content) -> tuple[Picture, ...]:
     found: list[Picture] = []
-    for part in multipart.parts(body, content_type):
+    for part in multipart.parts(body, content_type, multipart.HEADERS + _HEADERS * content.images):
         if part.filename is None and part.name in OPTIONS:
             raise BadRequest(f"the form has a field {part.name!r}, which goes into the query: :classify?{part.name}=…")
         if not part.filename and part.filename is not None and not part.data:

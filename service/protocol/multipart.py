@@ -15,10 +15,13 @@ from werkzeug.http import parse_options_header
 from service.errors import BadRequest
 from service.protocol.json_data import clip
 
-#: The most that the headers of one part may take (bytes).
-HEADERS: Final = 16 * 1024
+#: The most that the headers of one part may take (bytes). Reading them takes ever longer the more there is in one line.
+HEADERS: Final = 4 * 1024
 _BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 _BLANK: Final = re.compile(rb"[ \t]*\r\n")
+_FOLD: Final = re.compile(r"\r\n[ \t]+")
+#: Browsers send the backslashes of a name as they are: one that stands before no quote and no other is meant.
+_PATH: Final = re.compile(r'\\(?!["\\])')
 _AS_IS: Final = frozenset({"", "binary", "8bit", "7bit"})
 
 
@@ -30,8 +33,8 @@ class Part(NamedTuple):
     data: bytes
 
 
-def parts(body: bytes, content_type: bytes) -> Iterator[Part]:
-    """The form's fields, in order, as they are asked for. Raises BadRequest."""
+def parts(body: bytes, content_type: bytes, most: int) -> Iterator[Part]:
+    """The form's fields, in order, as they are asked for; their headers may take ``most`` bytes in all. Raises BadRequest."""
     mark = b"--" + _boundary(content_type)
     delimiter = b"\r\n" + mark
     at = 0 if body.startswith(mark) else body.find(delimiter) + 2
@@ -48,7 +51,11 @@ def parts(body: bytes, content_type: bytes) -> Iterator[Part]:
             raise BadRequest(
                 f"the form ends within part {number}, before its last boundary: it was cut off, or has another boundary"
             )
-        yield _part(body, line.end(), end, number)
+        head = _head(body, line.end(), end, number)
+        most -= head - line.end()
+        if most < 0:
+            raise BadRequest(f"the form has too many parts: the headers of the first {number + 1} take more than all may")
+        yield _part(body, line.end(), head, end, number)
         number += 1
         at = end + len(delimiter)
 
@@ -63,17 +70,23 @@ def _next(body: bytes, delimiter: bytes, at: int) -> int:
     return -1
 
 
-def _part(body: bytes, start: int, end: int, number: int) -> Part:
+def _head(body: bytes, start: int, end: int, number: int) -> int:
+    """Where a part's headers end."""
     if body.startswith(b"\r\n", start):
         raise BadRequest(f"part {number} of the form has no headers; each has a Content-Disposition")
     head = body.find(b"\r\n\r\n", start, min(end, start + HEADERS))
     if head < 0:
         raise BadRequest(f"part {number} of the form has no empty line behind its headers, within {HEADERS} bytes")
+    return head
+
+
+def _part(body: bytes, start: int, head: int, end: int, number: int) -> Part:
     headers = {}
-    for line in body[start:head].decode(errors="replace").split("\r\n"):
+    for line in _FOLD.sub(" ", body[start:head].decode(errors="replace")).split("\r\n"):
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    kind, options = parse_options_header(headers.get("content-disposition", ""))
+    disposition = _PATH.sub(r"\\\\", headers.get("content-disposition", ""))
+    kind, options = parse_options_header(disposition)
     if kind != "form-data" or "name" not in options:
         expected = 'Content-Disposition: form-data; name="…"'
         raise BadRequest(f"part {number} of the form has no name; expected {expected}")

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import BadRequest
-from service.protocol.multipart import HEADERS, Part, parts
+from service.protocol import multipart
+from service.protocol.multipart import HEADERS, Part
 
 BOUNDARY = b"edge"
 TYPE = b"multipart/form-data; boundary=edge"
@@ -21,6 +22,10 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\\\r\n%', min_
 PIECES = st.sampled_from([b"\r\n", b"--", b"edge", b"--edg", b"\r\n--edgeless", b"\n--edge\n", b"\x00\xff", b"GIF89a"])
 CONTENT = st.lists(PIECES, max_size=6).map(b"".join).filter(lambda data: not ends_early(data))
 PARTS = st.lists(st.builds(Part, NAMES, st.none() | NAMES, CONTENT), min_size=1, max_size=4)
+
+
+def parts(body: bytes, content_type: bytes, most: int = 64 * 1024) -> list[Part]:
+    return list(multipart.parts(body, content_type, most))
 
 
 def ends_early(data: bytes) -> bool:
@@ -41,7 +46,7 @@ def form(fields: Sequence[Part], *, preamble: bytes = b"", epilogue: bytes = b""
 
 @given(PARTS, st.sampled_from([b"", b"\r\n", b"nobody reads this\r\n"]), st.sampled_from([b"", b"\r\n", b"\r\nnor this"]))
 def test_every_field_comes_out_as_it_was_written(fields: list[Part], preamble: bytes, epilogue: bytes) -> None:
-    assert list(parts(form(fields, preamble=preamble, epilogue=epilogue), TYPE)) == fields
+    assert parts(form(fields, preamble=preamble, epilogue=epilogue), TYPE) == fields
 
 
 @given(
@@ -52,7 +57,7 @@ def test_every_field_comes_out_as_it_was_written(fields: list[Part], preamble: b
 @example(b"\r\n--edge--")
 def test_whatever_comes_is_a_form_or_refused(body: bytes) -> None:
     with suppress(BadRequest):
-        found = list(parts(body, TYPE))
+        found = parts(body, TYPE)
         assert sum(len(part.data) for part in found) <= len(body)
 
 
@@ -60,7 +65,7 @@ def test_whatever_comes_is_a_form_or_refused(body: bytes) -> None:
 def test_a_form_that_is_cut_off_before_its_last_boundary_is_refused(fields: list[Part], data: st.DataObject) -> None:
     whole = form(fields)
     with pytest.raises(BadRequest):
-        list(parts(whole[: data.draw(st.integers(0, len(whole) - 3))], TYPE))
+        parts(whole[: data.draw(st.integers(0, len(whole) - 3))], TYPE)
 
 
 HEAD = b'Content-Disposition: form-data; name="a"\r\n'
@@ -103,7 +108,7 @@ REFUSED = {
 @pytest.mark.parametrize(("body", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_a_bad_form_is_told_what_is_wrong_with_which_part(body: bytes, sentence: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        list(parts(body, TYPE))
+        parts(body, TYPE)
     assert str(caught.value) == sentence
 
 
@@ -119,9 +124,30 @@ def test_a_bad_form_is_told_what_is_wrong_with_which_part(body: bytes, sentence:
 )
 def test_a_boundary_that_can_be_none_is_refused(content_type: bytes) -> None:
     with pytest.raises(BadRequest, match="says no boundary"):
-        list(parts(b"--edge--", content_type))
+        parts(b"--edge--", content_type)
 
 
 def test_a_quoted_boundary_and_spaces_behind_it_are_read() -> None:
     body = form([Part("a", None, b"x")]).replace(b"--edge\r\n", b"--edge \t\r\n")
-    assert list(parts(body, b'Multipart/Form-Data; charset=utf-8; boundary="edge"')) == [Part("a", None, b"x")]
+    assert parts(body, b'Multipart/Form-Data; charset=utf-8; boundary="edge"') == [Part("a", None, b"x")]
+
+
+@pytest.mark.parametrize("empty", [Part("", "", b""), Part("a", None, b"")])
+def test_parts_that_nobody_counts_may_have_no_more_headers_than_all(empty: Part) -> None:
+    few, many = form([empty] * 10), form([empty] * 11)
+    most = sum(len(part) for part in few.split(b"--edge\r\n")) - 10 * len(b"\r\n\r\n\r\n") - len(b"--edge--")
+    assert len(parts(few, TYPE, most)) == 10
+    with pytest.raises(BadRequest, match="too many parts: the headers of the first 11 take more than all may"):
+        parts(many, TYPE, most)
+
+
+def test_a_header_may_be_folded() -> None:
+    body = form([Part("a", "b.png", b"x")]).replace(b"form-data; name", b"form-data;\r\n\tname")
+    assert parts(body, TYPE) == [Part("a", "b.png", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [(r"C:\pictures\a.png", r"C:\pictures\a.png"), (r"a\"b.png", 'a"b.png'), (r"a\\b.png", r"a\b.png")]
+)
+def test_a_backslash_is_one_where_it_escapes_nothing(written: str, meant: str) -> None:
+    assert parts(form([Part("a", written, b"x")]), TYPE) == [Part("a", meant, b"x")]
