@@ -68,7 +68,7 @@ def by_tureen(model: Path) -> Decode:
     """As the server decodes for that model."""
     from models.manifest import read_manifest
     from models.runtimes.onnx import OnnxRuntime
-    from models.vision.header import Bounds
+    from models.vision.header import Bounds, look
     from models.vision.prepare import prepare
     from models.vision.recipe import recipe
 
@@ -79,7 +79,7 @@ def by_tureen(model: Path) -> Decode:
     followed = recipe(image, runtime.signature)
     runtime.close()
     bounds = Bounds()
-    return lambda data, row: prepare(data, followed, bounds, row)
+    return lambda data, row: prepare(data, look(data, bounds), followed, row)
 
 
 def by_pillow(data: bytes, row: Floats) -> None:

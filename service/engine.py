@@ -77,7 +77,8 @@ class Served:
 
 class Engine:
     """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop; ``decoding`` what
-    makes much of large bodies, and has ``inflating`` unpack them, which lets go of the interpreter and gives way to everything."""
+    makes much of large bodies, and has ``inflating`` unpack them, which lets go of the interpreter and gives way to everything.
+    ``decoding_large`` decodes the images of which no two may be decoded at once."""
 
     def __init__(self, registry: Registry, open_shelf: Callable[[], Shelf] | None = None) -> None:
         self.registry = registry
@@ -87,6 +88,7 @@ class Engine:
         self._opening = asyncio.Lock()
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
         self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
+        self.decoding_large = ThreadPoolExecutor(1, thread_name_prefix="tureen-decode-large")
         self.inflating = ThreadPoolExecutor(1, thread_name_prefix="tureen-inflate", initializer=_give_way)
         self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
         self._served: dict[tuple[str, int], Served] = {}
@@ -238,6 +240,7 @@ class Engine:
             await self.shelf.close()
         self._control.shutdown(wait=False, cancel_futures=True)
         self.decoding.shutdown(wait=False, cancel_futures=True)
+        self.decoding_large.shutdown(wait=False, cancel_futures=True)
         self.inflating.shutdown(wait=False, cancel_futures=True)
         self.pool.shutdown(wait=False, cancel_futures=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -27,7 +28,7 @@ from service.guard.gate import Gate
 from service.guard.input.content import Content
 from service.guard.limited import Limited
 from service.guard.principal import Principal
-from service.preparing import Until, limit_of, rows_of
+from service.preparing import Large, Preparing, Until, limit_of
 from service.protocol import coding, images
 from service.protocol.glance import claimed_rows
 from service.protocol.infer import Encoded, Infer
@@ -225,9 +226,16 @@ class Inference:
         """The answer to a request of encoded images, which are looked at in a thread first. All that is its time."""
         timeout = timeout_s(request.headers.get(b"x-request-timeout-ms"), infer.timeout_s)
         until = Until(request.started + (served.batcher.policy.timeout_s if timeout is None else timeout))
+        if served.recipe is None:
+            raise TypeError("the model takes no encoded images")
+        preparing = Preparing(infer, served.recipe, served.slab, self._bounds, until)
+        look = partial(self._look, request, served)
         try:
             async with asyncio.timeout(min(until.left_s, LONGEST_S)):
-                infer = request.infer = await self._in_thread(self.engine.decoding, self._look, request, served, infer, until)
+                try:
+                    infer = request.infer = await self._in_thread(self.engine.decoding, look, preparing.small)
+                except Large:  # a queue of their own: large ones wait for each other, and no small one for them
+                    infer = request.infer = await self._in_thread(self.engine.decoding_large, look, preparing.rest)
         except TimeoutError:
             raise until.over() from None
         finally:
@@ -240,9 +248,11 @@ class Inference:
             return Answer({}, 0.0, 0.0, 0, "early")
         return await self._submit(request, served, infer)
 
-    def _look(self, request: Request, served: Served, infer: Infer, until: Until) -> Infer:
-        infer = rows_of(infer, served, self._bounds, until)
-        if served.answers is not None and infer.rows:
+    def _look(self, request: Request, served: Served, step: Callable[[], Infer]) -> Infer:
+        infer = step()
+        if infer.rows and served.signature.batched:
+            served.signature.check(infer.inputs)
+        if infer.rows and served.answers is not None:
             request.key = served.answers.key(infer)
         request.decoded = perf_counter()
         return infer

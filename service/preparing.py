@@ -17,7 +17,6 @@ from batching import DeadlineExceeded
 from models import Array, ImageError, ImageTooLarge, InvalidInput, Problem
 from models.vision.bounds import Bounds
 from models.vision.recipe import Recipe
-from service.engine import Served
 from service.errors import BadRequest, ServiceError
 from service.failures import failure
 from service.protocol.infer import Infer
@@ -55,57 +54,70 @@ def limit_of(error: Exception) -> str:
     return error.limit if isinstance(error, ServiceError) else ""
 
 
-def rows_of(infer: Infer, served: Served, bounds: Bounds, until: Until) -> Infer:
-    """The request with the rows of its images, held against the model's signature. Raises as ``prepared``."""
-    if served.recipe is None:
-        raise TypeError("the model takes no encoded images")
-    found = prepared(infer, served.recipe, served.slab, bounds, until)
-    if found.rows and served.signature.batched:
-        served.signature.check(found.inputs)
-    return found
+class Large(Exception):
+    """The next image is so large that it has to be decoded where no other such is."""
 
 
-def prepared(infer: Infer, recipe: Recipe, slab: Slab | None, bounds: Bounds, until: Until) -> Infer:
-    """The request with the rows of its good images; of 0 rows where none is good. ``slab``: None where images differ in size.
+class Preparing:
+    """The images of one request on their way to rows of its model's input.
 
-    An image that is bad is told of in ``seen`` where the request's images stand apart, and raised where not: NotAnImage,
-    ImageTooLarge, BadImage, BadRequest. Raises DeadlineExceeded, InvalidInput where the images do not fit together.
+    ``slab``: None where images differ in size. An image that is bad is told of in ``seen`` where the request's images stand apart,
+    and raised where not.
     """
-    pictures = infer.pictures
-    room = None if slab is None else slab.take(len(pictures))
-    made: list[Prepared] = []
-    seen: list[Seen | Refused] = []
-    for picture in pictures:
-        if until.left_s <= 0:
-            raise until.over()
+
+    def __init__(self, infer: Infer, recipe: Recipe, slab: Slab | None, bounds: Bounds, until: Until) -> None:
+        self._infer, self._recipe, self._bounds, self._until = infer, recipe, bounds, until
+        self._room = None if slab is None else slab.take(len(infer.pictures))
+        self._made: list[Prepared] = []
+        self._seen: list[Seen | Refused] = []
+
+    def small(self) -> Infer:
+        """As ``rest``, which goes on where this raises Large."""
+        return self._prepared(alone=False)
+
+    def rest(self) -> Infer:
+        """The request with the rows of its good images; of 0 rows where none is good.
+
+        Raises NotAnImage, ImageTooLarge, BadImage, BadRequest, DeadlineExceeded, InvalidInput where the images do not fit together.
+        """
+        return self._prepared(alone=True)
+
+    def _prepared(self, *, alone: bool) -> Infer:
+        made, seen, room = self._made, self._seen, self._room
+        for picture in self._infer.pictures[len(seen) :]:
+            if self._until.left_s <= 0:
+                raise self._until.over()
+            try:
+                # A bad image's place is the next one's.
+                one = self._one(picture, None if room is None else room[len(made)], alone=alone)
+            except (ImageError, BadRequest) as error:
+                if not self._infer.apart:
+                    raise
+                told = failure(error)
+                seen.append(Refused(told.message, told.code, told.status, limit_of(error)))
+            else:
+                made.append(one)
+                seen.append(Seen(one.width, one.height))
+        inputs = dict(self._infer.inputs)
+        if made:
+            inputs[self._recipe.spec.name] = _together([one.row for one in made]) if room is None else room[: len(made)]
+        return replace(self._infer, inputs=inputs, rows=len(made), pictures=(), seen=tuple(seen))
+
+    def _one(self, picture: Picture, out: Array | None, *, alone: bool) -> Prepared:
+        from models.vision.header import look
+        from models.vision.prepare import is_large, prepare
+
+        if picture.problem is not None:
+            raise BadRequest(str(picture.problem), picture.problem)
         try:
-            # A bad image's place is the next one's.
-            one = _prepared(picture, recipe, bounds, None if room is None else room[len(made)])
-        except (ImageError, BadRequest) as error:
-            if not infer.apart:
+            header = look(picture.data, self._bounds)
+            if is_large(header) and not alone:
+                raise Large
+            return prepare(picture.data, header, self._recipe, out)
+        except ImageError as error:
+            if not picture.path:
                 raise
-            told = failure(error)
-            seen.append(Refused(told.message, told.code, told.status, limit_of(error)))
-        else:
-            made.append(one)
-            seen.append(Seen(one.width, one.height))
-    inputs = dict(infer.inputs)
-    if made:
-        inputs[recipe.spec.name] = _together([one.row for one in made]) if room is None else room[: len(made)]
-    return replace(infer, inputs=inputs, rows=len(made), pictures=(), seen=tuple(seen))
-
-
-def _prepared(picture: Picture, recipe: Recipe, bounds: Bounds, out: Array | None) -> Prepared:
-    from models.vision.prepare import prepare
-
-    if picture.problem is not None:
-        raise BadRequest(str(picture.problem), picture.problem)
-    try:
-        return prepare(picture.data, recipe, bounds, out)
-    except ImageError as error:
-        if not picture.path:
-            raise
-        raise error.at(picture.path) from None
+            raise error.at(picture.path) from None
 
 
 def _together(rows: list[Array]) -> Array:

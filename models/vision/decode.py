@@ -27,6 +27,7 @@ from PIL.Image import Transpose
 
 from models.errors import BadImage
 from models.vision.bounds import TURNED, Header
+from models.vision.pixels import Pixels
 from models.vision.recipe import Recipe
 
 Levels = npt.NDArray[np.uint8]
@@ -47,6 +48,9 @@ _TURNS: Final = MappingProxyType(
         8: Transpose.ROTATE_90,
     }
 )
+#: Those that show what was stored from its end: from the right, and from below.
+_FROM_RIGHT: Final = frozenset((2, 3, 6, 7))
+_FROM_BELOW: Final = frozenset((3, 4, 7, 8))
 _WHITE: Final = 65_535
 
 # libtiff writes what it finds wrong to stderr, amid the log, as often as anybody sends a damaged file: not from here on.
@@ -56,24 +60,23 @@ with suppress(AttributeError, OSError):  # a Pillow that keeps its libtiff to it
     _libtiff.TIFFSetWarningHandler(None)
 
 
-def decode(data: bytes, header: Header, recipe: Recipe) -> tuple[Image.Image, tuple[int, int]]:
-    """The first frame, upright, in 8 bits, and the width and height of the whole image, upright.
+def decode(data: bytes, header: Header, recipe: Recipe) -> Pixels:
+    """The first frame, upright, in 8 bits: in RGB, or in L where the recipe wants grey.
 
-    In RGB, or in L where the recipe wants grey: an image of Pillow's, as Pillow resamples it next, and an array would be copied
-    there and back. A JPEG may come at a fraction of its size that is still no smaller than the recipe needs. Raises
-    BadImage where it is damaged.
+    An image of Pillow's, as Pillow resamples it next, and an array would be copied there and back. A JPEG may come at a fraction of
+    its size that is still no smaller than the recipe needs. Raises BadImage where it is damaged.
     """
+    shrunk = 1
     try:
         with Image.open(BytesIO(b"".join(header.kept) or data), formats=(header.format,)) as image:
             if image.size != (header.width, header.height):
                 raise BadImage(f"the {header.format} is damaged: its parts tell different sizes")
             if header.format == "JPEG":
-                image.draft("L" if recipe.channels == "L" else "RGB", _least(header, recipe))
+                drafted = image.draft("L" if recipe.channels == "L" else "RGB", _least(header, recipe))
+                shrunk = 1 if drafted is None else round(header.width / drafted[1][2])
             image.load()
             flat = _flat(image, recipe)
-        if header.orientation != 1:
-            flat = flat.transpose(_TURNS[header.orientation])
-        return flat, header.upright
+        return _upright(flat, header, shrunk)
     except BadImage:
         raise
     except Exception as error:  # decoders raise whatever their reading of nonsense leads to
@@ -92,6 +95,17 @@ def _least(header: Header, recipe: Recipe) -> tuple[int, int]:
             across = down = min(across, down)
     least = (max(1, round(wide * across * MARGIN)), max(1, round(high * down * MARGIN)))
     return least[::-1] if header.orientation in TURNED else least
+
+
+def _upright(image: Image.Image, header: Header, shrunk: int) -> Pixels:
+    """As it is looked at. libjpeg adds to a side that it cannot divide at its end, which may come to be its beginning."""
+    right, bottom = image.width - header.width / shrunk, image.height - header.height / shrunk
+    if header.orientation != 1:
+        image = image.transpose(_TURNS[header.orientation])
+    across, down = (bottom, right) if header.orientation in TURNED else (right, bottom)
+    left = across if header.orientation in _FROM_RIGHT else 0.0
+    top = down if header.orientation in _FROM_BELOW else 0.0
+    return Pixels(image, *header.upright, shrunk, left, top)
 
 
 def _flat(image: Image.Image, recipe: Recipe) -> Image.Image:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final
 
 from models.tensor import Array
+from models.vision.bounds import Header
 from models.vision.decode import decode
-from models.vision.header import Bounds, look
 from models.vision.preprocess import preprocess, spans
 from models.vision.recipe import Recipe
 
 #: Images of more pixels than this are decoded one at a time: the largest takes the better part of a gigabyte, and that once.
 LARGE: Final = 16_000_000
-
-_large = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +24,13 @@ class Prepared:
     height: int
 
 
-def prepare(data: bytes, recipe: Recipe, bounds: Bounds, out: Array | None = None) -> Prepared:
-    """Raises NotAnImage, ImageTooLarge, BadImage."""
-    header = look(data, bounds)
+def is_large(header: Header) -> bool:
+    """Whether no two such images may be decoded at once."""
+    return header.width * header.height > LARGE
+
+
+def prepare(data: bytes, header: Header, recipe: Recipe, out: Array | None = None) -> Prepared:
+    """``header``: what ``look`` has found. Raises ImageTooLarge, BadImage."""
     width, height = header.upright
     spans(height, width, recipe)  # a shape that the model cannot be given is refused before it is decoded
-    with _large if width * height > LARGE else nullcontext():
-        image, _ = decode(data, header, recipe)
-        return Prepared(preprocess(image, recipe, out), width, height)
+    return Prepared(preprocess(decode(data, header, recipe), recipe, out), width, height)

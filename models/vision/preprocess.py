@@ -7,7 +7,7 @@ across first, then down, kept in 8 bits after each. Only what the crop keeps is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Final
 
@@ -19,6 +19,7 @@ from models.errors import ImageTooLarge
 from models.tensor import Array
 from models.vision.declaration import LONGEST, Interpolation
 from models.vision.levels import levels
+from models.vision.pixels import Pixels
 from models.vision.recipe import Recipe
 
 #: Pixels of a side. A filter's weights take memory by it: 50,000,000 x 1 pixels, squashed, would take gigabytes.
@@ -45,15 +46,22 @@ class Span:
     begin: float
     end: float
 
+    def within(self, side: int, start: float, shrunk: int) -> Span:
+        """The same of an image that is a ``shrunk``-th as large, and lies in ``side`` pixels from ``start`` on."""
+        return replace(self, begin=start + self.begin / shrunk, end=min(float(side), start + self.end / shrunk))
 
-def preprocess(image: Image.Image, recipe: Recipe, out: Array | None = None) -> Array:
+
+def preprocess(pixels: Pixels, recipe: Recipe, out: Array | None = None) -> Array:
     """One row of an image in RGB, or in L where the recipe wants grey.
 
     It is of ``recipe.shape`` where that is known, and written into ``out``, which is contiguous, where that is given. Raises
     ImageTooLarge for a side that is out of all proportion.
     """
-    down, across = spans(image.height, image.width, recipe)
-    drawn = np.asarray(_resized(image, down, across, recipe.interpolation))
+    down, across = spans(pixels.height, pixels.width, recipe)
+    if pixels.shrunk != 1:
+        down = down.within(pixels.image.height, pixels.top, pixels.shrunk)
+        across = across.within(pixels.image.width, pixels.left, pixels.shrunk)
+    drawn = np.asarray(_resized(pixels.image, down, across, recipe.interpolation))
     if out is None:
         out = np.empty(recipe.shape_of(down.frame, across.frame), recipe.spec.dtype)
     elif not out.flags.c_contiguous:

@@ -74,8 +74,8 @@ def parse_picture(data: bytes) -> Header:
         if alone != Header(header.format, header.width, header.height, 1):
             raise Broken(f"{header} is kept as {alone}")
     for recipe, axes in ((COLOURS, 3), (GREY, 2)):
-        decoded, (width, height) = decode(data, header, recipe)
-        pixels = np.asarray(decoded)
+        decoded = decode(data, header, recipe)
+        width, height, pixels = decoded.width, decoded.height, np.asarray(decoded.image)
         if {width, height} != {header.width, header.height}:
             raise Broken(f"{header} is {width} x {height} upright")
         if pixels.dtype != np.uint8 or pixels.ndim != axes or pixels.shape[0] > height or pixels.shape[1] > width:

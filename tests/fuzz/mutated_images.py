@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from models.errors import ImageError
-from models.vision.header import Bounds
+from models.vision.header import Bounds, look
 from models.vision.prepare import prepare
 from tests.fuzz.images import COLOURS, GREY, IMAGE, mended
 
@@ -108,7 +108,7 @@ def run(images: int, seed: int, last: Path) -> int:
 def one(data: bytes, recipe: Any) -> str:
     """What became of it."""
     try:
-        prepare(data, recipe, BOUNDS)
+        prepare(data, look(data, BOUNDS), recipe)
     except ImageError as error:
         return type(error).__name__
     return "pictures"

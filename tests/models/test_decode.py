@@ -20,7 +20,9 @@ from PIL import Image, ImageFile
 from models.errors import BadImage, ImageError, ImageTooLarge, NotAnImage
 from models.vision.decode import decode
 from models.vision.header import Bounds, look
+from models.vision.pixels import Pixels
 from models.vision.prepare import prepare
+from models.vision.preprocess import preprocess
 from models.vision.recipe import Recipe
 
 USUAL = Bounds()
@@ -28,7 +30,7 @@ SMALL = Bounds(pixels=100_000, frames=20)
 
 
 def shown(data: bytes, to: Recipe = COLOURS) -> Values:
-    return np.asarray(decode(data, look(data, USUAL), to)[0])
+    return np.asarray(decode(data, look(data, USUAL), to).image)
 
 
 def check_told(error: ImageError) -> None:
@@ -59,18 +61,18 @@ UPRIGHT = {
 def test_an_image_is_seen_upright(form: str, orientation: int) -> None:
     told: dict[str, Any] = {"tiffinfo": {274: orientation}} if form == "TIFF" else {"exif": exif(orientation)}
     data = exact(form, **told)
-    pixels, size = decode(data, look(data, USUAL), COLOURS)
+    seen = decode(data, look(data, USUAL), COLOURS)
     wanted = UPRIGHT[orientation](shown(exact(form)))
-    assert (np.asarray(pixels) == wanted).all()
-    assert size == (wanted.shape[1], wanted.shape[0])
+    assert (np.asarray(seen.image) == wanted).all()
+    assert (seen.height, seen.width) == wanted.shape[:2]
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_an_image_that_is_scaled_is_as_large_as_needed_whichever_way_it_lies(orientation: int) -> None:
     data = encoded(picture(1000, 700), "JPEG", exif=exif(orientation))
-    pixels, size = decode(data, look(data, USUAL), recipe(height=80, width=120, resize="squash"))
-    assert size == ((700, 1000) if orientation > 4 else (1000, 700))
-    assert np.asarray(pixels).shape[:2] == ((500, 350) if orientation > 4 else (175, 250))
+    seen = decode(data, look(data, USUAL), recipe(height=80, width=120, resize="squash"))
+    assert (seen.width, seen.height) == ((700, 1000) if orientation > 4 else (1000, 700))
+    assert seen.image.size == ((350, 500) if orientation > 4 else (250, 175))
 
 
 @pytest.mark.parametrize(
@@ -91,9 +93,10 @@ def test_an_image_that_is_scaled_is_as_large_as_needed_whichever_way_it_lies(ori
 )
 def test_a_jpeg_comes_as_small_as_twice_what_is_needed_allows(changes: dict[str, object], wanted: tuple[int, int]) -> None:
     data = encoded(np.zeros((2048, 3072, 3), np.uint8), "JPEG")
-    pixels, size = decode(data, look(data, USUAL), recipe(**changes))
-    assert np.asarray(pixels).shape[:2] == wanted
-    assert size == (3072, 2048)
+    seen = decode(data, look(data, USUAL), recipe(**changes))
+    assert seen.image.size == wanted[::-1]
+    assert (seen.width, seen.height) == (3072, 2048)
+    assert seen.shrunk == 3072 // wanted[1]
 
 
 def test_a_scaled_jpeg_looks_like_the_whole_one_once_it_is_resized() -> None:
@@ -102,6 +105,28 @@ def test_a_scaled_jpeg_looks_like_the_whole_one_once_it_is_resized() -> None:
     small = np.asarray(Image.fromarray(shown(data)).resize((341, 256), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(whole - small).mean() < 0.5
     assert np.abs(whole - small).max() <= 8
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("size", [(1921, 1081), (1033, 2047), (1287, 1293)])
+@pytest.mark.parametrize("rule", [{"resize": "short_side"}, {"resize": "letterbox"}, {"resize": "squash"}])
+def test_a_jpeg_of_a_size_that_does_not_divide_lies_where_the_whole_one_does(
+    rule: dict[str, Any], size: tuple[int, int], orientation: int
+) -> None:
+    data = encoded(picture(*size), "JPEG", quality=95, exif=exif(orientation))
+    to = recipe(**rule, height=64, width=64, short_side=70, mean=(0.0,) * 3, std=(1.0,) * 3, scale=1.0)
+    whole = Image.fromarray(UPRIGHT[orientation](np.asarray(Image.open(BytesIO(data)))))
+    seen = decode(data, look(data, USUAL), to)
+    assert seen.shrunk > 1
+    found, wanted = preprocess(seen, to), preprocess(Pixels.of(whole), to)
+    assert np.abs(found - wanted).mean() < 0.25
+    assert np.abs(found - wanted).max() <= 2
+
+
+def test_a_jpeg_has_the_shape_of_its_own_size_and_not_of_the_one_it_was_decoded_to() -> None:
+    to = recipe(height=None, width=None, crop=False, short_side=224)
+    data = encoded(np.zeros((5001, 1001, 3), np.uint8), "JPEG")
+    assert prepare(data, look(data, USUAL), to).row.shape == (3, 1119, 224)
 
 
 @pytest.mark.parametrize("sixteenth", range(1, 16))
@@ -203,7 +228,7 @@ def test_many_threads_decode_at_once() -> None:
 def test_a_shape_that_a_model_cannot_be_given_is_refused_before_it_is_decoded() -> None:
     data = png(70_000, 1, 8, 0, b"", chunk(b"eXIf", exif(6)[6:]))  # without its pixels
     with pytest.raises(ImageTooLarge, match="1 x 70000 pixels; expected at most 65535 on a side"):
-        prepare(data, COLOURS, USUAL)
+        prepare(data, look(data, USUAL), COLOURS)
 
 
 #: Bytes a pixel, of an image in RGBA: what the decoder holds, the image, and what lies flat on its background.
@@ -274,13 +299,13 @@ WITHOUT_CLOCK = settings(
 def test_of_a_mutated_image_comes_a_picture_or_an_error_of_ours(data: bytes, to: Recipe) -> None:
     try:
         header = look(data, SMALL)
-        pixels, size = decode(data, header, to)
+        seen = decode(data, header, to)
     except ImageError as error:
         check_told(error)
         return
-    values = np.asarray(pixels)
+    values = np.asarray(seen.image)
     assert values.dtype == np.uint8
-    assert values.shape[:2] == size[::-1]
+    assert values.shape[:2] == (seen.height, seen.width)
     assert values.ndim == (2 if to is GREY else 3)
     assert header.width * header.height <= SMALL.pixels
 

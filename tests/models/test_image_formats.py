@@ -20,8 +20,7 @@ BACKGROUND = (10, 200, 60)
 
 
 def decoded(data: bytes, to: Recipe = COLOURS) -> npt.NDArray[np.int64]:
-    pixels, _ = decode(data, look(data, Bounds()), to)
-    return np.asarray(pixels).astype(np.int64)
+    return np.asarray(decode(data, look(data, Bounds()), to).image).astype(np.int64)
 
 
 def assert_shows(data: bytes, expected: Values, mean: float = 0.0, most: int = 0) -> None:

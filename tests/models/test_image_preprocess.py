@@ -14,6 +14,7 @@ from models.manifest import Manifest
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
 from models.vision import preprocess as way
+from models.vision.pixels import Pixels
 from models.vision.preprocess import spans
 from models.vision.recipe import Recipe, recipe
 
@@ -21,7 +22,7 @@ WHITE = np.full((4, 6, 3), 255, np.uint8)
 
 
 def preprocess(pixels: Array, by: Recipe, out: Array | None = None) -> Array:
-    return way.preprocess(Image.fromarray(pixels), by, out)
+    return way.preprocess(Pixels.of(Image.fromarray(pixels)), by, out)
 
 
 def made(section: str, shape: list[int], datatype: str = "FP32") -> Recipe:
@@ -120,7 +121,7 @@ def test_what_is_given_is_not_changed() -> None:
     image = Image.fromarray(scene(50, 70))
     before = image.copy()
     for section, side in (("", 24), ("resize = 'squash'", 24), ("preset = 'none'", 50)):
-        way.preprocess(image, made(section, [-1, 3, side, 70]))
+        way.preprocess(Pixels.of(image), made(section, [-1, 3, side, 70]))
     assert image == before
 
 

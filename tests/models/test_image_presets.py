@@ -12,6 +12,7 @@ from models.manifest import Manifest
 from models.signature import Signature
 from models.tensor import Array, TensorSpec
 from models.vision import preprocess as way
+from models.vision.pixels import Pixels
 from models.vision.recipe import Recipe, recipe
 
 #: Of a pixel's 255: what rounding to 8 bits after each of two passes may cost, as docs/images.md says.
@@ -19,7 +20,7 @@ TOLERANCE = 1.5
 
 
 def preprocess(pixels: Array, by: Recipe, out: Array | None = None) -> Array:
-    return way.preprocess(Image.fromarray(pixels), by, out)
+    return way.preprocess(Pixels.of(Image.fromarray(pixels)), by, out)
 
 
 def made(section: str, shape: list[int]) -> Recipe:

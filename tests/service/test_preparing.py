@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from math import inf
 
 import numpy as np
 import pytest
 from image_files import encoded, picture, recipe
+from PIL import Image
 
 from batching import DeadlineExceeded
 from models import BadImage, ImageError, ImageTooLarge, InvalidInput, NotAnImage, Problem, TensorSpec
 from models.vision.bounds import Bounds
+from models.vision.header import look
+from models.vision.prepare import LARGE as LARGE_PIXELS
 from models.vision.prepare import prepare
 from service.errors import BadRequest, TooManyImages
-from service.preparing import Until, limit_of, prepared
+from service.preparing import Large, Preparing, Until, limit_of
 from service.protocol.infer import Infer
 from service.protocol.pictures import Picture, Refused, Seen
 from service.slab import Slab
@@ -37,12 +41,12 @@ def infer(*images: bytes | Picture, apart: bool = True) -> Infer:
 
 
 def made(*images: bytes | Picture, apart: bool = True) -> Infer:
-    return prepared(infer(*images, apart=apart), RECIPE, Slab.of(RECIPE, 8), BOUNDS, FOREVER)
+    return Preparing(infer(*images, apart=apart), RECIPE, Slab.of(RECIPE, 8), BOUNDS, FOREVER).small()
 
 
 def test_each_good_image_is_a_row_in_order_and_a_bad_one_leaves_no_gap() -> None:
     found = made(WIDE, b"no image", TALL, b"", WIDE[:-30], WIDE)
-    expected = [prepare(data, RECIPE, BOUNDS).row for data in (WIDE, TALL, WIDE)]
+    expected = [prepare(data, look(data, BOUNDS), RECIPE).row for data in (WIDE, TALL, WIDE)]
     assert found.rows == 3
     assert np.array_equal(found.inputs["pixels"], np.stack(expected))
     assert [(type(each), getattr(each, "code", "")) for each in found.seen] == [
@@ -97,19 +101,34 @@ def test_what_is_no_base64_is_an_image_like_any_bad_one() -> None:
 def test_past_its_time_nothing_more_is_looked_at() -> None:
     for until in (Until(-inf), Until(0.0)):
         with pytest.raises(DeadlineExceeded):
-            prepared(infer(WIDE), RECIPE, None, BOUNDS, until)
+            Preparing(infer(WIDE), RECIPE, None, BOUNDS, until).small()
     given_up = Until(inf)
     given_up.give_up()
     with pytest.raises(DeadlineExceeded):
-        prepared(infer(WIDE), RECIPE, None, BOUNDS, given_up)
+        Preparing(infer(WIDE), RECIPE, None, BOUNDS, given_up).small()
 
 
 def test_images_of_one_size_each_go_together_and_others_do_not() -> None:
-    alike = prepared(infer(WIDE, b"", WIDE), FREE, Slab.of(FREE, 8), BOUNDS, FOREVER)
+    alike = Preparing(infer(WIDE, b"", WIDE), FREE, Slab.of(FREE, 8), BOUNDS, FOREVER).small()
     assert alike.inputs["pixels"].shape == (2, 1, 4, 8)
     with pytest.raises(InvalidInput, match="takes each image in its own size") as caught:
-        prepared(infer(WIDE, TALL), FREE, None, BOUNDS, FOREVER)
+        Preparing(infer(WIDE, TALL), FREE, None, BOUNDS, FOREVER).small()
     assert caught.value.problems[0].path == "images"
+
+
+def test_a_large_image_is_left_to_whoever_decodes_alone_and_what_was_done_before_it_is_kept() -> None:
+    side = round(LARGE_PIXELS**0.5) + 1
+    file = BytesIO()
+    Image.new("1", (side, side)).save(file, "PNG")
+    preparing = Preparing(infer(WIDE, b"", file.getvalue(), TALL), RECIPE, Slab.of(RECIPE, 8), Bounds(), FOREVER)
+    for _ in range(2):
+        with pytest.raises(Large):
+            preparing.small()
+    found = preparing.rest()
+    assert found.seen[0] == Seen(16, 8)
+    assert found.seen[2:] == (Seen(side, side), Seen(8, 16))
+    expected = [prepare(data, look(data, BOUNDS), RECIPE).row for data in (WIDE, TALL)]
+    assert np.array_equal(found.inputs["pixels"][::2], np.stack(expected))
 
 
 def test_limits_are_told_of_by_their_keys() -> None:
