@@ -280,7 +280,8 @@ class Batcher:
         try:
             now = self._clock()
             if batch.calls == 1:  # the time of a batch that was tried again in halves says nothing of the next
-                self._pace.called(batch.rows, now - batch.started, self._arrivals - batch.arrivals_before, batch.call_s)
+                arrivals = self._arrivals - batch.arrivals_before
+                self._pace.called(batch.rows, now - batch.started, arrivals, now, batch.call_s)
                 self._pace.free = now if self.crowded else math.nan
             if self._target is not None:
                 self._rules = self._door.rules = self._target.called(batch, now)

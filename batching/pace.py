@@ -6,6 +6,12 @@ import math
 
 #: Weight of a new measurement: about the last ten count.
 WEIGHT = 0.2
+#: A call counts as no longer than so many times what such calls take: who is refused for one stall makes no call that would tell.
+STALL = 4.0
+#: For so long it is known what calls of a size class take (seconds), after so many of them; after fewer, for less.
+FORGET_S = 10.0
+WELL = 8
+HINT_S = 2.0
 #: Under load a call is followed by a rest as long as itself before a part-filled batch may start: half the slots' time.
 REST = 1.0
 #: Arrivals during a call from which on that is the whole rest; with fewer, a rest saves few calls, and is shorter in proportion.
@@ -21,6 +27,7 @@ class Pace:
         "_calling_s",
         "_compute_s",
         "_lag_s",
+        "_last",
         "_longer_s",
         "_uneven_s",
         "fill",
@@ -38,6 +45,7 @@ class Pace:
         self.slowest_s = 0.0
         self._call_s: dict[int, float] = {}
         self._compute_s: dict[int, float] = {}
+        self._last: dict[int, tuple[int, float]] = {}  # calls of the class, and when the last one ended
         # Averaged apart, divided after: the average of quotients is ruled by the shortest calls, down to those of 0 s.
         self._arrivals = 0.0
         self._calling_s = 0.0
@@ -58,13 +66,15 @@ class Pace:
         whole = self.call_s(rows) * (1 + REST * min(1.0, self._arrivals / COMPANY))
         self.rested = min(max(self.rested, now) + whole / slots, now + whole)
 
-    def called(self, rows: int, seconds: float, arrivals: int, compute_s: float = math.inf) -> None:
+    def called(self, rows: int, seconds: float, arrivals: int, now: float, compute_s: float = math.inf) -> None:
         """A call of ``rows`` rows took that long, ``compute_s`` of it in the model, and ``arrivals`` entries arrived meanwhile."""
         self.moves += 1
         size = (rows - 1).bit_length()
+        self._forget(now)
+        self._last[size] = (self._last.get(size, (0, now))[0] + 1, now)
         known = self._call_s.get(size)
         self._longer_s = 0.0 if known is None else seconds - known
-        self._call_s[size] = seconds if known is None else known + WEIGHT * (seconds - known)
+        self._call_s[size] = known + WEIGHT * (min(seconds, STALL * known) - known) if known else seconds
         known = self._compute_s.get(size, math.inf)
         self._compute_s[size] = compute_s if math.isinf(known) else known + WEIGHT * (compute_s - known)
         self.slowest_s = max(self._call_s.values())
@@ -97,6 +107,12 @@ class Pace:
     def compute_s(self, rows: int) -> float:
         """The time that the model itself takes for so many rows; infinite where calls of that size class were not measured."""
         return self._compute_s.get((rows - 1).bit_length(), math.inf)
+
+    def _forget(self, now: float) -> None:
+        """Forgets the classes that were not measured for a while, so that they are tried again: what was wrong heals."""
+        for size, (calls, at) in [*self._last.items()]:
+            if now > at + (FORGET_S if calls >= WELL else HINT_S):
+                del self._last[size], self._call_s[size], self._compute_s[size]
 
     def _followed(self, lag_s: float) -> None:
         """The next call began so long after the last had ended."""

@@ -14,7 +14,7 @@ def paced(*measured: tuple[int, float], lag_s: float = 0.0, fill: float = 1.0) -
     pace = Pace()
     pace.fill = fill
     for rows, seconds in measured:
-        pace.called(rows, seconds, 0)
+        pace.called(rows, seconds, 0, 0.0)
         pace.free = 100.0
         pace.started(rows, 100.0 + lag_s, 1)
     return pace
