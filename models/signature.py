@@ -53,6 +53,13 @@ class Signature:
             raise InvalidInput(Problem(path, "the model has no such input", " or ".join(sorted(self.by_name)), name))
         return spec
 
+    def check_told(self, name: str, datatype: str, shape: Sequence[int]) -> None:
+        """Raises InvalidInput where an input that is told to be such does not fit: what is told costs nothing, its data may."""
+        spec = self.by_name[name]
+        if DTYPES[datatype] not in self._taken[name]:
+            raise _mismatch(spec, "datatype", "the datatype is not the model's", spec.datatype, datatype)
+        _check_shape(spec, shape)
+
     def select(self, names: Sequence[str]) -> tuple[str, ...]:
         """The outputs to compute: those asked for, in the order asked, or all of them when none is named."""
         if not names:
@@ -91,7 +98,7 @@ class Signature:
             if array.dtype not in self._taken[spec.name]:
                 given = DATATYPES.get(array.dtype, str(array.dtype))
                 raise _mismatch(spec, "datatype", "the datatype is not the model's", spec.datatype, given)
-            _check_shape(spec, array)
+            _check_shape(spec, array.shape)
             if spec.datatype == "BYTES":
                 _check_bytes(spec, array)
             if not self.batched:
@@ -154,10 +161,10 @@ def _mismatch(spec: TensorSpec, what: str, problem: str, expected: str, got: str
     return InvalidInput(Problem(f"inputs.{spec.name}.{what}", problem, expected, got))
 
 
-def _check_shape(spec: TensorSpec, array: Array) -> None:
-    if len(array.shape) == len(spec.shape) and all(want in (-1, dim) for want, dim in zip(spec.shape, array.shape, strict=True)):
+def _check_shape(spec: TensorSpec, shape: Sequence[int]) -> None:
+    if len(shape) == len(spec.shape) and all(want in (-1, dim) for want, dim in zip(spec.shape, shape, strict=True)):
         return
-    raise _mismatch(spec, "shape", "the shape does not fit the model", str(list(spec.shape)), str(list(array.shape)))
+    raise _mismatch(spec, "shape", "the shape does not fit the model", str(list(spec.shape)), str(list(shape)))
 
 
 def _check_bytes(spec: TensorSpec, array: Array) -> None:

@@ -31,6 +31,9 @@ from service.protocol.plain_numbers import NotPlain
 
 __all__ = ["decode", "encode"]
 
+#: From this size on what a request tells of its tensors is held against the model before their data is read (bytes).
+COSTLY = 1024 * 1024
+
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _ABSENT = msgspec.Raw()
 _BINARY_ONLY = frozenset({"FP16", "BF16"})
@@ -175,6 +178,8 @@ def _inputs(
             raise InvalidInput(Problem(f"inputs[{index}].datatype", "no such datatype", ", ".join(DTYPES), datatype))
         if datatype == "BYTES" and holds_images(signature.by_name[name], upload):
             check_images_shape(tensor.shape, f"inputs[{index}].shape", content)
+        elif len(body) >= COSTLY:
+            signature.check_told(name, datatype, tensor.shape)
         content.check_shape(tensor.shape, f"inputs[{index}].shape", batched=signature.batched)
         size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
         if size is None:

@@ -21,7 +21,7 @@ from models.vision.declaration import Image
 from models.vision.recipe import recipe
 from service.errors import BadRequest, NotFinite, TensorTooLarge, TooManyRows
 from service.protocol.infer import Encoded
-from service.protocol.oip import decode, encode
+from service.protocol.oip import COSTLY, decode, encode
 from service.protocol.pictures import Upload
 
 SUM = Signature((TensorSpec("x", "FP32", [-1, 2]),), (TensorSpec("y", "FP64", [-1]), TensorSpec("z", "INT64", [-1])))
@@ -350,6 +350,14 @@ def test_bytes_missing_are_counted() -> None:
 def test_a_size_that_is_not_the_shapes_is_refused() -> None:
     sent, length = binary({"inputs": [by_size(shape=[1, 3])]}, bytes(8))
     assert problem(sent, SUM, length).expected == "12 for FP32 [1, 3]"
+
+
+@pytest.mark.parametrize(("told", "place"), [({"datatype": "BYTES"}, "datatype"), ({"shape": [5000, 1]}, "shape")])
+def test_what_is_told_of_long_data_is_held_against_the_model_before_any_is_read(told: dict[str, object], place: str) -> None:
+    nonsense = b"\xff" * COSTLY
+    sent, length = binary({"inputs": [by_size(**told, parameters={"binary_data_size": COSTLY})]}, nonsense)
+    assert problem(sent, SUM, length).path == f"inputs[0].{place}"
+    assert problem(body(inputs=[X | told | {"data": ["no number"] * (COSTLY // 10)}])).path == f"inputs[0].{place}"
 
 
 def test_a_raw_body_is_the_only_input_and_gets_a_binary_answer() -> None:
