@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -28,7 +29,7 @@ from service.guard.gate import Gate
 from service.guard.input.content import Content
 from service.guard.limited import Limited
 from service.guard.principal import Principal
-from service.preparing import Large, Preparing, Until, limit_of
+from service.preparing import IMAGES, Large, Preparing, limit_of
 from service.protocol import coding, images
 from service.protocol.glance import claimed_rows
 from service.protocol.infer import Encoded, Infer
@@ -39,14 +40,13 @@ from service.routing import Target
 from service.sections import Limits
 from service.shedding import Shedding
 from service.terms import CONTENT_TYPES, check_content_type, header_length, priority, timeout_s
+from service.until import Until
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
 
 #: From this size on bodies are decoded, and answers encoded, in a thread: some milliseconds that the loop has not (bytes).
 LARGE = 128 * 1024
-#: How long images are looked at, at most (seconds): no loop's timer takes every number that a caller may give.
-LONGEST_S = 86_400.0
 
 
 #: What else a request may ask for, and has to be looked at.
@@ -81,7 +81,7 @@ class Inference:
             elif is_small(request):
                 infer = self._decode(request, served)
             else:
-                infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
+                infer = await self._decode_in_thread(request, served)
             charged = None if request.grant is None else self.gate.charge(request.grant, infer.rows)
             if charged is not None:
                 await charged
@@ -230,16 +230,11 @@ class Inference:
             raise TypeError("the model takes no encoded images")
         preparing = Preparing(infer, served.recipe, served.slab, self._bounds, until)
         look = partial(self._look, request, served)
-        try:
-            async with asyncio.timeout(min(until.left_s, LONGEST_S)):
-                try:
-                    infer = request.infer = await self._in_thread(self.engine.decoding, look, preparing.small)
-                except Large:  # a queue of their own: large ones wait for each other, and no small one for them
-                    infer = request.infer = await self._in_thread(self.engine.decoding_large, look, preparing.rest)
-        except TimeoutError:
-            raise until.over() from None
-        finally:
-            until.give_up()
+        async with until.kept(IMAGES):
+            try:
+                infer = request.infer = await self._in_thread(self.engine.decoding, look, preparing.small)
+            except Large:  # a queue of their own: large ones wait for each other, and no small one for them
+                infer = request.infer = await self._in_thread(self.engine.decoding_large, look, preparing.rest)
         request.waited_s = perf_counter() - request.started
         for seen in infer.seen:
             if isinstance(seen, Refused) and seen.limit:
@@ -263,6 +258,16 @@ class Inference:
         except Exception as error:
             self._count(error)
             raise
+
+    async def _decode_in_thread(self, request: Request, served: Served) -> Infer:
+        """As ``_decode``, of what is large or inflated; that is the time of a caller who has said in a header how much he has."""
+        given = timeout_s(request.headers.get(b"x-request-timeout-ms"), None)
+        until = Until(inf if given is None else request.started + given)
+        async with until.kept("the request's body was read"):
+            infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
+        if given is not None:
+            request.waited_s = perf_counter() - request.started
+        return infer
 
     def _inflate_and_decode(self, request: Request, served: Served) -> Infer:
         body, encoding = request.body, request.headers.get(b"content-encoding")

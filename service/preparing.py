@@ -5,15 +5,11 @@ The decoders are imported with the first model that takes images (``models.loade
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf
-from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec.structs import replace
 
-from batching import DeadlineExceeded
 from models import Array, ImageError, ImageTooLarge, InvalidInput, Problem
 from models.vision.bounds import Bounds
 from models.vision.recipe import Recipe
@@ -22,29 +18,10 @@ from service.failures import failure
 from service.protocol.infer import Infer
 from service.protocol.pictures import Picture, Refused, Seen
 from service.slab import Slab
+from service.until import Until
 
 if TYPE_CHECKING:
     from models.vision.prepare import Prepared
-
-
-@dataclass(slots=True)
-class Until:
-    """How long an answer is waited for: to ``at``, ``perf_counter``'s (seconds), which whoever gives up sets to the past."""
-
-    at: float
-
-    @property
-    def left_s(self) -> float:
-        """How much longer (seconds)."""
-        return self.at - perf_counter()
-
-    def give_up(self) -> None:
-        """Nobody waits any more."""
-        self.at = -inf
-
-    def over(self) -> DeadlineExceeded:
-        """What there is to say then."""
-        return DeadlineExceeded("the deadline passed before all of the request's images were decoded", "admission")
 
 
 def limit_of(error: Exception) -> str:
@@ -52,6 +29,10 @@ def limit_of(error: Exception) -> str:
     if isinstance(error, ImageTooLarge):
         return f"image_{error.what}"
     return error.limit if isinstance(error, ServiceError) else ""
+
+
+#: What has to be done in time.
+IMAGES: Final = "all of the request's images were decoded"
 
 
 class Large(Exception):
@@ -86,7 +67,7 @@ class Preparing:
         made, seen, room = self._made, self._seen, self._room
         for picture in self._infer.pictures[len(seen) :]:
             if self._until.left_s <= 0:
-                raise self._until.over()
+                raise self._until.over(IMAGES)
             try:
                 # A bad image's place is the next one's.
                 one = self._one(picture, None if room is None else room[len(made)], alone=alone)

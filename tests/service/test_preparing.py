@@ -17,10 +17,11 @@ from models.vision.header import look
 from models.vision.prepare import LARGE as LARGE_PIXELS
 from models.vision.prepare import prepare
 from service.errors import BadRequest, TooManyImages
-from service.preparing import Large, Preparing, Until, limit_of
+from service.preparing import Large, Preparing, limit_of
 from service.protocol.infer import Infer
 from service.protocol.pictures import Picture, Refused, Seen
 from service.slab import Slab
+from service.until import Until
 
 RECIPE = recipe(
     spec=TensorSpec("pixels", "FP32", [-1, 1, 4, 4]), height=4, width=4, short_side=4, channels="L", mean=(0.0,), std=(1.0,)

@@ -1,4 +1,4 @@
-"""Large images wait for each other, and nobody waits for them."""
+"""Large images wait for each other, and nobody waits for them; nor is anybody kept by others past his time."""
 
 from __future__ import annotations
 
@@ -75,3 +75,18 @@ async def test_a_large_image_whose_time_passes_while_it_waits_is_not_decoded(app
 
 async def as_task(reply: Awaitable[Response]) -> Response:
     return await reply
+
+
+async def test_a_large_body_is_not_waited_for_past_the_time_that_its_sender_gave(app: Quart) -> None:
+    held = threading.Event()
+    decoding = service_of(app).engine.decoding
+    busy = [decoding.submit(held.wait) for _ in range(DECODERS)]
+    rows = {"instances": [[[[0.5] * 8] * 8]] * 1024}
+    asking = app.test_client().post("/v1/models/digits:predict", json=rows, headers={"X-Request-Timeout-Ms": "200"})
+    try:
+        reply = await asking
+        assert (reply.status_code, (await reply.get_json())["code"]) == (504, "deadline_exceeded")
+        assert "the deadline passed before the request's body was read" in (await reply.get_json())["error"]
+    finally:
+        held.set()
+    assert all(each.result() for each in busy)
