@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from models.errors import BadImage, ImageTooLarge
 
@@ -33,12 +33,30 @@ class Bounds:
             raise ImageTooLarge(f"the image has more than {self.frames:,} frames, which is the most that may be", "frames")
 
 
+#: What becomes of a sample beside grey: none is there, it says nothing, it is alpha that grey was multiplied by, or alpha.
+Beside = Literal["", "ignored", "multiplied", "alpha"]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Of grey of 16 or 32 bits, what the bytes are that a decoder leaves.
+
+    ``datatype``: as numpy writes it. ``inverted``: 0 is white. ``run``: so many pixels of a row begin with a value,
+    and go on with differences; 0: all are values.
+    """
+
+    datatype: str
+    inverted: bool = False
+    beside: Beside = ""
+    run: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """``width`` and ``height`` in pixels, as stored: before EXIF's ``orientation``, 1 to 8, is applied.
 
     ``kept``: the parts, in order, that are a file of the first frame's pixels alone, without text, profiles, EXIF and what else
-    its decoder would read for nothing. Empty: the whole file is.
+    its decoder would read for nothing. Empty: the whole file is. ``samples``: None where they are what the decoder takes them for.
     """
 
     format: str
@@ -47,6 +65,7 @@ class Header:
     frames: int
     orientation: int = 1
     kept: tuple[bytes | memoryview, ...] = field(default=(), repr=False, compare=False)
+    samples: Samples | None = None
 
     @property
     def upright(self) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 # Each registers its format: Pillow looks for one that is missing by importing every plugin that it has.
 from PIL import (
@@ -26,11 +25,10 @@ from PIL import (
 from PIL.Image import Transpose
 
 from models.errors import BadImage
+from models.vision import depth
 from models.vision.bounds import TURNED, Header
 from models.vision.pixels import Pixels
 from models.vision.recipe import Recipe
-
-Levels = npt.NDArray[np.uint8]
 
 _PLUGINS: Final = (BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 #: A JPEG is scaled while it is decoded as long as its sides stay so many times what is needed: docs/images.md has the figures.
@@ -51,7 +49,6 @@ _TURNS: Final = MappingProxyType(
 #: Those that show what was stored from its end: from the right, and from below.
 _FROM_RIGHT: Final = frozenset((2, 3, 6, 7))
 _FROM_BELOW: Final = frozenset((3, 4, 7, 8))
-_WHITE: Final = 65_535
 
 # libtiff writes what it finds wrong to stderr, amid the log, as often as anybody sends a damaged file: not from here on.
 with suppress(AttributeError, OSError):  # a Pillow that keeps its libtiff to itself
@@ -75,7 +72,7 @@ def decode(data: bytes, header: Header, recipe: Recipe) -> Pixels:
                 drafted = image.draft("L" if recipe.channels == "L" else "RGB", _least(header, recipe))
                 shrunk = 1 if drafted is None else round(header.width / drafted[1][2])
             image.load()
-            flat = _flat(image, recipe)
+            flat = _flat(image, header, recipe)
         return _upright(flat, header, shrunk)
     except BadImage:
         raise
@@ -108,14 +105,16 @@ def _upright(image: Image.Image, header: Header, shrunk: int) -> Pixels:
     return Pixels(image, *header.upright, shrunk, left, top)
 
 
-def _flat(image: Image.Image, recipe: Recipe) -> Image.Image:
+def _flat(image: Image.Image, header: Header, recipe: Recipe) -> Image.Image:
     """In grey or RGB, with the recipe's background under what is transparent."""
     mode = "L" if recipe.channels == "L" else "RGB"
+    if header.samples is not None:
+        shown, alpha = depth.grey(image, header.samples)
+        flat = _grey(shown).convert(mode)
+        return flat if alpha is None else _over(flat, _grey(alpha), recipe)
     clear = image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):
         return _deep(image, clear, mode, recipe)
-    if image.mode in ("I", "F"):
-        return _grey(_levels(image)).convert(mode)
     if clear is not None:
         image.info["transparency"] = clear
         image = image.convert("RGBA")
@@ -133,26 +132,11 @@ def _flat(image: Image.Image, recipe: Recipe) -> Image.Image:
 def _deep(image: Image.Image, clear: object, mode: str, recipe: Recipe) -> Image.Image:
     """16-bit grey, of which ``clear`` is transparent."""
     values = np.asarray(image)
-    scaled = values.astype(np.uint32)
-    scaled += 128
-    scaled //= 257  # 65,535 / 255: rounded, and never half way between two
-    flat = _grey(scaled.astype(np.uint8)).convert(mode)
+    flat = _grey(depth.in_8_bits(values)).convert(mode)
     return _over(flat, _grey(np.where(values == clear, 0, 255).astype(np.uint8)), recipe) if isinstance(clear, int) else flat
 
 
-def _levels(image: Image.Image) -> Levels:
-    """Of whole numbers 0 to 65,535, and of others 0 to 1, become 0 to 255; what lies outside is black or white, NaN black."""
-    white = _WHITE if image.mode == "I" else 1
-    values = np.array(image, np.float32)
-    with np.errstate(all="ignore"):
-        values /= white
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
-        values.clip(0, 1, out=values)
-        values *= 255
-        return np.rint(values, out=values).astype(np.uint8)
-
-
-def _grey(values: Levels) -> Image.Image:
+def _grey(values: depth.Levels) -> Image.Image:
     return Image.fromarray(values)
 
 

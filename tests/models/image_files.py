@@ -118,3 +118,51 @@ def tiff(entries: list[tuple[int, int, int, int]], pixels: bytes = b"", order: s
 
 #: A grey TIFF of 4 x 2 pixels in one strip, as :func:`tiff` takes it.
 TIFF_ENTRIES = [(256, 3, 1, 4), (257, 3, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 8)]
+
+
+def tiff_of(values: npt.NDArray[Any], colours: int, order: str = "<", compression: int = 1, **others: Any) -> bytes:
+    """Of [height, width, samples] of any datatype, in strips of ``rows``, which are tiles where ``tags`` say so.
+
+    ``others``: ``rows``, ``extra``, ``planes``, ``predictor``, ``turned``, ``tiled``, and ``tags`` beside or in the place of
+    those that follow from them. Compressions are 1 (none), 8 (Deflate) and 32773 (PackBits).
+    """
+    step = others.get("rows", 2)
+    height, width, samples = values.shape
+    values = values.astype(order + values.dtype.str[1:])
+    bits, kind = values.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    strips = []
+    for plane in np.split(values, samples, axis=2) if others.get("planes") else [values]:
+        for start in range(0, height, step):
+            rows = plane[start : start + step].copy()
+            if others.get("predictor"):
+                rows[:, 1:] -= plane[start : start + step, :-1]
+            strip = zlib.compress(rows.tobytes()) if compression == 8 else rows.tobytes()
+            if compression == 32773:
+                strip = b"".join(bytes([len(row.tobytes()) - 1]) + row.tobytes() for row in rows)
+            strips.append(bytes(int(f"{byte:08b}"[::-1], 2) for byte in strip) if others.get("turned") else strip)
+    starts = 8 + np.cumsum([0] + [len(strip) for strip in strips])
+    tags: dict[int, tuple[str, list[int]]] = {
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [bits] * samples),
+        259: ("H", [compression]),
+        262: ("H", [colours]),
+        266: ("H", [2 if others.get("turned") else 1]),
+        324 if others.get("tiled") else 273: ("I", starts[:-1].tolist()),
+        277: ("H", [samples]),
+        278: ("I", [step]),
+        325 if others.get("tiled") else 279: ("I", [len(strip) for strip in strips]),
+        284: ("H", [2 if others.get("planes") else 1]),
+        317: ("H", [2 if others.get("predictor") else 1]),
+        339: ("H", [kind] * samples),
+        **({338: ("H", others["extra"])} if others.get("extra") else {}),
+        **others.get("tags", {}),
+    }
+    pixels, long, directory = b"".join(strips), b"", b""
+    for tag, (letter, numbers) in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)
+        where = struct.pack(order + "I", 8 + len(pixels) + len(long)) if len(packed) > 4 else packed.ljust(4, b"\0")
+        long += packed if len(packed) > 4 else b""
+        directory += struct.pack(order + "HHI", tag, 3 if letter == "H" else 4, len(numbers)) + where
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(pixels) + len(long))
+    return head + pixels + long + struct.pack(order + "H", len(tags)) + directory + bytes(4)

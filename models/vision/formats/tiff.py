@@ -11,16 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import BadImage, ImageTooLarge, NotAnImage
-from models.vision.bounds import Bounds, Header
+from models.vision.bounds import Bounds, Header, Samples
+from models.vision.formats.tiff_samples import Kind, Told
 
 Numbers = npt.NDArray[np.integer]
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _ORIENTATION, _SAMPLES, _ROWS, _PLANES = 256, 257, 258, 259, 262, 274, 277, 278, 284
+_FILL_ORDER, _PREDICTOR, _EXTRA, _NUMBERS, _SUBSAMPLING = 266, 317, 338, 339, 530
 _STRIPS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 273, 279, 322, 323, 324, 325
-_ONE: Final = frozenset(
-    (_WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, 266, _SAMPLES, _ROWS, _PLANES, 292, 293, 317, _TILE_WIDTH, _TILE_HEIGHT, 531)
+_ONE: Final = frozenset((_WIDTH, _HEIGHT, _COMPRESSION, _COLOURS, _FILL_ORDER, _SAMPLES, _ROWS, _PLANES, _PREDICTOR)) | frozenset(
+    (292, 293, _TILE_WIDTH, _TILE_HEIGHT, 531)
 )
-_FEW: Final = frozenset((_BITS, 338, 339, 530))
+_FEW: Final = frozenset((_BITS, _EXTRA, _NUMBERS, _SUBSAMPLING))
 _MANY: Final = frozenset((_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES, 320))
 _OTHER: Final = MappingProxyType({347: (1, 7), 529: (5,), 532: (4, 5)})  # JPEG's tables, and YCbCr's numbers, by their types
 _MOST_SAMPLES: Final = 8
@@ -62,10 +64,10 @@ class _Directory:
     def header(self) -> Header:
         width, height = self._one(_WIDTH, 0), self._one(_HEIGHT, 0)
         self._bounds.hold(width, height)
-        self._check_samples()
+        samples, told = self._samples(width)
         self._check_parts(width, height)
         turned = self._one(_ORIENTATION, 1)
-        return Header("TIFF", width, height, self._pages(), turned if 1 <= turned <= 8 else 1, self._alone())
+        return Header("TIFF", width, height, self._pages(), turned if 1 <= turned <= 8 else 1, self._alone(told), samples)
 
     def _read(self) -> dict[int, _Entry]:
         """Those that pixels need; the first where a tag comes twice."""
@@ -98,7 +100,7 @@ class _Directory:
         found = self._many(tag)
         return int(found[0]) if len(found) else default
 
-    def _check_samples(self) -> None:
+    def _samples(self, width: int) -> tuple[Samples | None, Told]:
         compression = self._one(_COMPRESSION, _NO_COMPRESSION)
         if compression not in _TAKEN:
             kind = _NAMES.get(compression, f"code {compression}")
@@ -110,6 +112,21 @@ class _Directory:
             raise NotAnImage(f"this is a TIFF of {bits[0]} bits a sample: 1, 2, 4, 8, 16 and 32 are taken")
         if self._one(_SAMPLES, 1) > _MOST_SAMPLES:
             raise NotAnImage(f"this is a TIFF of more than {_MOST_SAMPLES} samples a pixel")
+        told = Kind(
+            self._order,
+            compression,
+            self._one(_COLOURS, 0),
+            self._one(_BITS, 1),
+            frozenset(self._many(_NUMBERS).tolist()) or frozenset((1,)),
+            self._one(_SAMPLES, 1),
+            tuple(self._many(_EXTRA).tolist()),
+            planes=self._one(_PLANES, 1) == 2,
+            bits_turned=self._one(_FILL_ORDER, 1) != 1,
+            predictor=self._one(_PREDICTOR, 1),
+            subsampled=self._many(_SUBSAMPLING).tolist() != [1, 1],
+            run=self._one(_TILE_WIDTH, 0) if _TILES in self._entries else width,
+        )
+        return told.read()
 
     def _check_parts(self, width: int, height: int) -> None:
         """Strips or tiles: as many as the size needs, and all of them there."""
@@ -150,10 +167,13 @@ class _Directory:
             (at,) = struct.unpack_from(self._order + "I", self._data, at + 2 + count * 12)
         return len(seen)
 
-    def _alone(self) -> tuple[bytes | memoryview, ...]:
-        """The file with a directory at its end in the place of all others; what lies where stays there."""
+    def _alone(self, told: Told) -> tuple[bytes | memoryview, ...]:
+        """The file with a directory at its end in the place of all others, and in it what is told; what lies where stays there."""
         at = len(self._data) + (len(self._data) & 1)
-        entries = [self._entries[tag].raw for tag in sorted(self._entries) if tag != _ORIENTATION]
-        directory = struct.pack(self._order + "H", len(entries)) + b"".join(entries) + bytes(4)
+        entries = {tag: entry.raw for tag, entry in self._entries.items() if tag != _ORIENTATION and tag not in told}
+        for tag, value in told.items():
+            if value is not None:
+                entries[tag] = struct.pack(self._order + "HHIHH", tag, _SHORT, 1, value, 0)
+        directory = struct.pack(self._order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
         start = self._data[:4] + struct.pack(self._order + "I", at)
         return start, memoryview(self._data)[8:], bytes(at - len(self._data)), directory
