@@ -13,7 +13,7 @@ _TAKEN: Final = (
     ("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("TIFF", re.compile(rb"II\*\x00(?!.{4}CR)|MM\x00\*", re.DOTALL)),
-    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", re.DOTALL)),
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", re.DOTALL)),
 )
 _MARKS: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"GIF87a", b"II*\x00", b"MM\x00*")
 

@@ -10,6 +10,7 @@ import pytest
 from image_files import COLOURS, FORMATS, GREY, TIFF_ENTRIES, Values, chunk, encoded, exact, grey, picture, png, recipe, tiff
 from PIL import Image, ImageCms
 
+from models.errors import BadImage
 from models.vision.decode import decode
 from models.vision.header import Bounds, look
 from models.vision.recipe import Recipe
@@ -108,6 +109,13 @@ def test_a_bmp_of_bit_fields_has_transparency() -> None:
     pixels = data[struct.unpack_from("<I", data, 10)[0] :]
     data = b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + pixels
     assert_shows(data, composed(PICTURE, ALPHA), 0.5, 1)
+
+
+def test_a_bmp_may_lack_what_fills_up_its_last_row() -> None:
+    data = encoded(PICTURE[:, :59], "BMP")
+    assert_shows(data[:-3], PICTURE[:, :59])
+    with pytest.raises(BadImage, match="its pixels need"):
+        look(data[:-4], Bounds())
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])

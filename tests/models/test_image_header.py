@@ -263,6 +263,41 @@ def test_a_bmp_of_more_colours_than_a_byte_can_tell_is_damaged() -> None:
     assert "a palette of 257 colours for 8 bits a pixel" in _refusal(BadImage, bytes(data))
 
 
+def bmp(bits: int, *masks: int, header: int = 40, width: int = 4) -> bytes:
+    """Two rows of pixels that are 0; with masks of bits where some are given, in the header where it has room for them."""
+    told = struct.pack(f"<{len(masks)}I", *masks)
+    head = struct.pack("<IiiHHIIiiII", header, width, 2, 1, bits, 3 if masks else 0, 0, 0, 0, 0, 0) + told
+    head = head.ljust(header, b"\0")
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + len(head)) + head + bytes(8 * max(bits, 8))
+
+
+@pytest.mark.parametrize("masks", [(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)])
+def test_a_bmp_of_16_bits_a_pixel_is_taken_by_the_masks_that_are_used(masks: tuple[int, ...]) -> None:
+    assert look(bmp(16, *masks), USUAL) == Header("BMP", 4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (bmp(16, 0xF00, 0xF0, 0xF), "16 bits a pixel by the masks f00, f0, f, 0"),
+        (bmp(32, 0xFF, 0xFF00, 0xFF0000), "32 bits a pixel by the masks ff, ff00, ff0000, 0"),
+        (bmp(32, 0x3FF00000, 0xFFC00, 0x3FF), "by the masks 3ff00000, ffc00, 3ff, 0"),
+        (bmp(32, 0xFF, 0xFF00, 0xFF0000, 0xFF, header=108), "by the masks ff, ff00, ff0000, ff"),
+        (bmp(8, 0xE0, 0x1C, 3), "8 bits a pixel by the masks e0, 1c, 3, 0"),
+        (bmp(2), "a BMP of 2 bits a pixel: 1, 4, 8, 16, 24 and 32 are taken"),
+        (bmp(64), "a BMP of 64 bits a pixel"),
+        (bmp(1, 1, header=64), "a BMP of Huffman's code"),
+        (b"BM" + struct.pack("<IHHIIIIHH", 0, 0, 0, 30, 16, 4, 2, 1, 24) + bytes(24), "a BMP with OS/2's header of 16 bytes"),
+    ],
+)
+def test_a_bmp_of_rare_bits_is_refused_as_such(data: bytes, words: str) -> None:
+    assert words in _refusal(NotAnImage, data)
+
+
+def test_a_bmp_of_negative_width_says_so() -> None:
+    assert _refusal(BadImage, bmp(24, width=-20)) == "the image says that it is -20 x 2 pixels"
+
+
 @pytest.mark.parametrize(("code", "name"), [(6, "old JPEG"), (50000, "zstd"), (77, "code 77")])
 def test_a_tiff_of_a_rare_compression_is_refused_as_such(code: int, name: str) -> None:
     entries = [(259, 3, 1, code) if entry[0] == 259 else entry for entry in TIFF_ENTRIES]
