@@ -57,6 +57,7 @@ class Header:
 
     ``kept``: the parts, in order, that are a file of the first frame's pixels alone, without text, profiles, EXIF and what else
     its decoder would read for nothing. Empty: the whole file is. ``samples``: None where they are what the decoder takes them for.
+    ``clear``: of a PNG of 16-bit colours red, green and blue of the one that is transparent.
     """
 
     format: str
@@ -66,6 +67,7 @@ class Header:
     orientation: int = 1
     kept: tuple[bytes | memoryview, ...] = field(default=(), repr=False, compare=False)
     samples: Samples | None = None
+    clear: tuple[int, ...] = ()
 
     @property
     def upright(self) -> tuple[int, int]:

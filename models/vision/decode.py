@@ -109,9 +109,12 @@ def _flat(image: Image.Image, header: Header, recipe: Recipe) -> Image.Image:
     """In grey or RGB, with the recipe's background under what is transparent."""
     mode = "L" if recipe.channels == "L" else "RGB"
     if header.samples is not None:
-        shown, alpha = depth.grey(image, header.samples)
+        shown, beside = depth.grey(image, header.samples)
         flat = _grey(shown).convert(mode)
-        return flat if alpha is None else _over(flat, _grey(alpha), recipe)
+        return flat if beside is None else _over(flat, _grey(beside), recipe)
+    if header.clear:
+        alpha = depth.opaque(image, b"".join(header.kept), header.clear)
+        return _over(image.convert(mode), alpha, recipe)
     clear = image.info.pop("transparency", None)
     if image.mode.startswith("I;16"):
         return _deep(image, clear, mode, recipe)

@@ -1,12 +1,13 @@
-"""Grey of more than 8 bits to its 256 levels."""
+"""Samples of more than 8 bits: grey to its 256 levels, and what the lower half of a colour's bits says."""
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageChops
 
 from models.vision.bounds import Samples
 
@@ -58,3 +59,18 @@ def _with_alpha(values: npt.NDArray[Any], samples: Samples) -> tuple[Levels, Lev
     if samples.beside == "multiplied":
         shown = np.minimum(shown.astype(np.uint32) * _WHITE // np.maximum(alpha, 1), _WHITE)
     return in_8_bits(shown), in_8_bits(alpha)
+
+
+def opaque(upper: Image.Image, data: bytes, colour: tuple[int, ...]) -> Image.Image:
+    """In L: 0 where a PNG of 16-bit colours is of that colour, 255 elsewhere. ``upper``: its decoded pixels, the upper bytes.
+
+    The lower ones are decoded for this alone, so only of an image that has a transparent colour.
+    """
+    with Image.open(BytesIO(data), formats=("PNG",)) as lower:
+        lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]
+        lower.load()
+        shown = Image.new("L", upper.size)
+        for halves, values in ((upper, [value >> 8 for value in colour]), (lower, [value & 255 for value in colour])):
+            for band, clear in zip(halves.split(), values, strict=True):
+                shown = ImageChops.lighter(shown, band.point([0 if level == clear else 255 for level in range(256)]))
+    return shown

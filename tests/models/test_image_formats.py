@@ -178,6 +178,13 @@ def test_one_colour_may_be_transparent(depth: int) -> None:
     assert decoded(data, recipe(background=BACKGROUND))[0].tolist() == [list(BACKGROUND), [11, 20, 30]]
 
 
+def test_of_colours_of_16_bits_those_next_to_the_transparent_one_are_seen() -> None:
+    samples = [(1000, 1000, 1000), (1001, 1000, 1000), (1000, 1000, 999), (1000, 5, 1000)]
+    row = b"\0" + struct.pack(">12H", *(sample for pixel in samples for sample in pixel))
+    data = png(4, 1, 16, 2, row, chunk(b"tRNS", struct.pack(">HHH", *samples[0])))
+    assert decoded(data, recipe(background=BACKGROUND))[0].tolist() == [list(BACKGROUND), [3, 3, 3], [3, 3, 3], [3, 0, 3]]
+
+
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_grey_of_16_bits_is_scaled_to_8(form: str) -> None:
     values = np.arange(61 * 43, dtype=np.uint16).reshape(43, 61) * 25

@@ -21,6 +21,7 @@ def read(data: bytes, bounds: Bounds) -> Header:
     view, at, turned, claimed, frames = memoryview(data), 8, 1, 1, 0
     kept: list[bytes | tuple[int, int]] = [(0, 8)]
     width, height, depth, colour = _size(data, bounds)
+    clear: tuple[int, ...] = ()
     for _ in range(_FREE_CHUNKS + len(data) // 64):
         if at + 12 > len(data):
             raise BadImage(f"the PNG ends after {len(data)} bytes, before its last chunk")
@@ -33,7 +34,10 @@ def read(data: bytes, bounds: Bounds) -> Header:
             _join(kept, at, end)
         elif kind == b"tRNS":
             _check(view, at, end)
-            kept += _transparency(data[at + 8 : end - 4], depth, colour)
+            if (depth, colour) == (16, _RGB):
+                clear = _colour(data[at + 8 : end - 4])
+            else:
+                kept += _transparency(data[at + 8 : end - 4], depth, colour)
         elif kind == b"eXIf":
             turned = orientation(view[at + 8 : end - 4])
         elif kind == b"acTL" and length >= 4:
@@ -45,7 +49,7 @@ def read(data: bytes, bounds: Bounds) -> Header:
         if kind == b"IEND":
             whole = kept == [(0, len(data))]
             parts = () if whole else tuple(part if isinstance(part, bytes) else view[part[0] : part[1]] for part in kept)
-            return Header("PNG", width, height, max(claimed, frames, 1), turned, parts)
+            return Header("PNG", width, height, max(claimed, frames, 1), turned, parts, clear=clear)
         at = end
     raise BadImage("the PNG lies in more chunks than such an image needs")
 
@@ -65,7 +69,7 @@ def _check(view: memoryview, at: int, end: int) -> None:
 
 
 def _transparency(told: bytes, depth: int, colour: int) -> list[bytes | tuple[int, int]]:
-    """``tRNS`` in the 8 bits that Pillow decodes to; of 16-bit colours it keeps the upper byte, of 16-bit grey all."""
+    """``tRNS`` in the 8 bits that Pillow decodes to; of 16-bit grey it keeps all."""
     if colour == _PALETTE:
         return [_chunk(b"tRNS", told[:256])]
     values = 1 if colour == _GREY else 3 if colour == _RGB else 0
@@ -74,9 +78,12 @@ def _transparency(told: bytes, depth: int, colour: int) -> list[bytes | tuple[in
     numbers = struct.unpack_from(f">{values}H", told)
     if colour == _GREY and depth in (2, 4):
         numbers = tuple((number & (1 << depth) - 1) * 255 // ((1 << depth) - 1) for number in numbers)
-    elif colour == _RGB and depth == 16:
-        numbers = tuple(number >> 8 for number in numbers)
     return [_chunk(b"tRNS", struct.pack(f">{values}H", *numbers))]
+
+
+def _colour(told: bytes) -> tuple[int, ...]:
+    """``tRNS`` of 16-bit colours, of which Pillow keeps the upper bytes, where many colours are alike."""
+    return struct.unpack_from(">3H", told) if len(told) >= 6 else ()
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
