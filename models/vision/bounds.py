@@ -57,7 +57,8 @@ class Header:
 
     ``kept``: the parts, in order, that are a file of the first frame's pixels alone, without text, profiles, EXIF and what else
     its decoder would read for nothing. Empty: the whole file is. ``samples``: None where they are what the decoder takes them for.
-    ``clear``: of a PNG of 16-bit colours red, green and blue of the one that is transparent.
+    ``clear``: of a PNG of 16-bit colours red, green and blue of the one that is transparent. ``place``: left, top, right and bottom
+    of a first frame that leaves some of the image free; None: it fills it.
     """
 
     format: str
@@ -66,8 +67,9 @@ class Header:
     frames: int
     orientation: int = 1
     kept: tuple[bytes | memoryview, ...] = field(default=(), repr=False, compare=False)
-    samples: Samples | None = None
-    clear: tuple[int, ...] = ()
+    samples: Samples | None = field(default=None, compare=False)
+    clear: tuple[int, ...] = field(default=(), compare=False)
+    place: tuple[int, int, int, int] | None = field(default=None, compare=False)
 
     @property
     def upright(self) -> tuple[int, int]:

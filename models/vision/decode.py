@@ -106,7 +106,16 @@ def _upright(image: Image.Image, header: Header, shrunk: int) -> Pixels:
 
 
 def _flat(image: Image.Image, header: Header, recipe: Recipe) -> Image.Image:
-    """In grey or RGB, with the recipe's background under what is transparent."""
+    """In grey or RGB, with the recipe's background under what is transparent, and where the first frame is not."""
+    flat = _opaque(image, header, recipe)
+    if header.place is None:
+        return flat
+    whole = Image.new("RGB", flat.size, recipe.background).convert(flat.mode)
+    whole.paste(flat.crop(header.place), header.place)
+    return whole
+
+
+def _opaque(image: Image.Image, header: Header, recipe: Recipe) -> Image.Image:
     mode = "L" if recipe.channels == "L" else "RGB"
     if header.samples is not None:
         shown, beside = depth.grey(image, header.samples)

@@ -279,6 +279,31 @@ def test_a_frame_that_is_smaller_than_a_gifs_screen_lies_in_it() -> None:
     assert (shown[:2] == BACKGROUND).all()
 
 
+@pytest.mark.parametrize("to", [COLOURS, GREY])
+def test_a_gif_shows_the_background_where_its_frame_is_not(to: Recipe) -> None:
+    data = bytearray(encoded(Image.fromarray(PICTURE).quantize(256), "GIF"))
+    whole = decoded(bytes(data), to)
+    data[6:10] = struct.pack("<HH", 70, 50)
+    at = data.index(b"\x2c\0\0\0\0\x3d\0\x2b\0")
+    data[at + 1 : at + 5] = struct.pack("<HH", 3, 2)
+    shown = decoded(bytes(data), to)
+    assert (shown[2:45, 3:64] == whole).all()
+    shown[2:45, 3:64] = 255
+    assert (shown == 255).all()
+
+
+@pytest.mark.parametrize("flags", [0x02, 0x12])
+def test_a_webp_shows_the_background_where_its_first_frame_is_not(flags: int) -> None:
+    frame = encoded(PICTURE, "WEBP", lossless=True)[12:]
+    place = b"".join(number.to_bytes(3, "little") for number in (2, 1, 60, 42, 100)) + b"\0"
+    body = b"VP8X" + struct.pack("<IB", 10, flags) + bytes(3) + b"".join(side.to_bytes(3, "little") for side in (69, 49))
+    body += b"ANIM" + struct.pack("<IIH", 6, 0, 0) + b"ANMF" + struct.pack("<I", 16 + len(frame)) + place + frame
+    shown = decoded(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body, recipe(background=BACKGROUND))
+    assert (shown[2:45, 4:65] == PICTURE).all()
+    shown[2:45, 4:65] = BACKGROUND
+    assert (shown == BACKGROUND).all()
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_image_of_one_pixel_is_one(form: str) -> None:
     assert np.abs(decoded(exact(form, np.full((1, 1, 3), 100, np.uint8))) - 100).max() <= 2

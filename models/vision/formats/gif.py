@@ -19,7 +19,7 @@ def read(data: bytes, bounds: Bounds) -> Header:
     if width and height:
         bounds.hold(width, height)
     at = 13 + _table(flags)
-    colours, control, first, frames, left = data[10:at], b"", (0, 0), 0, _FREE_BLOCKS + len(data) // 64
+    colours, control, first, place, frames, left = data[10:at], b"", (0, 0), (0, 0, 0, 0), 0, _FREE_BLOCKS + len(data) // 64
     try:
         while left > 0 and at < len(data) and data[at] != _TRAILER:
             start, left = at, left - 1
@@ -41,6 +41,7 @@ def read(data: bytes, bounds: Bounds) -> Header:
                         width, height = max(width, x + wide), max(height, y + high)
                         bounds.hold(width, height)
                         first = (start, at)
+                        place = (x, y, x + wide, y + high)
                 case _ if frames:
                     break  # what follows the frames is none
                 case _:
@@ -52,7 +53,8 @@ def read(data: bytes, bounds: Bounds) -> Header:
     if not frames:
         raise BadImage(f"the GIF ends after {len(data)} bytes, before its first frame")
     screen = data[:6] + struct.pack("<HH", width, height) + colours + control
-    return Header("GIF", width, height, frames, 1, (screen, memoryview(data)[first[0] : first[1]], bytes([_TRAILER])))
+    parts = (screen, memoryview(data)[first[0] : first[1]], bytes([_TRAILER]))
+    return Header("GIF", width, height, frames, 1, parts, place=None if place == (0, 0, width, height) else place)
 
 
 def _table(flags: int) -> int:

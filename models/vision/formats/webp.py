@@ -22,18 +22,20 @@ def read(data: bytes, bounds: Bounds) -> Header:
     if end > len(data):
         raise BadImage(f"the WebP ends after {len(data):,} bytes: it says that it has {end:,}")
     animated = data[12:16] == b"VP8X" and bool(data[20] & _ANIMATED)
-    frames, turned, at = 0, 1, 12
+    frames, turned, at, place = 0, 1, 12, (0, 0, width, height)
     for _ in range(_MOST_CHUNKS):
         if at + 8 > end:
             if animated and not frames:
                 raise BadImage("the WebP says that it is animated, and has no frame")
-            return Header("WEBP", width, height, max(frames, 1), turned)
+            return Header("WEBP", width, height, max(frames, 1), turned, place=None if place == (0, 0, width, height) else place)
         kind, length = struct.unpack_from("<4sI", data, at)
         if at + 8 + length > end:
             raise BadImage("the WebP is damaged: a chunk is longer than the file")
         if kind == b"ANMF":
             frames += 1
             bounds.hold_frames(frames)
+            if frames == 1 and animated:
+                place = _place(data, at + 8)
         elif kind == b"EXIF":
             turned = orientation(memoryview(data)[at + 8 : at + 8 + length])
         at += 8 + length + (length & 1)
@@ -52,3 +54,9 @@ def _size(data: bytes) -> tuple[int, int]:
             width, height = struct.unpack_from("<HH", data, 26)
             return width & 0x3FFF, height & 0x3FFF
     raise BadImage("the WebP does not begin with its header")
+
+
+def _place(data: bytes, at: int) -> tuple[int, int, int, int]:
+    """Of a frame, whose left and top are told by halves, and its sides less 1."""
+    left, top, wide, high = (int.from_bytes(data[start : start + 3], "little") for start in range(at, at + 12, 3))
+    return left * 2, top * 2, left * 2 + wide + 1, top * 2 + high + 1
