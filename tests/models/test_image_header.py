@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,24 @@ def test_the_largest_jpeg_that_may_be_has_few_scans() -> None:
 
 def test_what_follows_a_jpeg_is_no_scan_of_its_own() -> None:
     assert look(exact("JPEG") + b"\xff\xda\0\2" * 200, USUAL) == look(exact("JPEG"), USUAL)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_of_far_fewer_pixels_than_it_says_is_cut_off(progressive: bool) -> None:
+    data = bytearray(encoded(picture(64, 48), "JPEG", quality=95, progressive=progressive))
+    at = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 7000, 7000)
+    assert _refusal(BadImage, bytes(data)) == "the JPEG ends before its last pixel"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 1}, {"optimize": True}]
+)
+@pytest.mark.parametrize("size", [(2000, 1000), (1, 3000), (3000, 1), (17, 9), (1, 1)])
+def test_a_jpeg_of_one_colour_has_all_its_pixels(size: tuple[int, int], options: dict[str, Any]) -> None:
+    for mode in ("L", "RGB", "CMYK"):
+        data = encoded(Image.new(mode, size), "JPEG", **options)
+        assert (look(data, USUAL).width, look(data, USUAL).height) == size
 
 
 def test_a_tiff_whose_pages_go_round_is_damaged() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from models.errors import BadImage, NotAnImage
@@ -13,6 +14,9 @@ from models.vision.formats.exif import orientation
 
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")  # any number of 0xFF may precede it
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+#: Bits that a block of 8 x 8 takes at least by Huffman's codes: one tells its mean, and one that there is no more, which of a
+#: progressive one later scans tell of many at once. What is coded otherwise may take none.
+_LEAST: Final = MappingProxyType({0xC0: 2, 0xC1: 2, 0xC2: 1})
 _END, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
 _ALONE: Final = frozenset((0x01, *range(0xD0, 0xD9)))  # markers that no length follows
 #: What pixels are made of: tables, the frame, restarts, and the two segments that tell the colours (JFIF's and Adobe's).
@@ -27,10 +31,13 @@ _MOST_OF_THE_LARGEST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
+    """``least``: the bits that its pixels take at least."""
+
     width: int
     height: int
     components: int
     progressive: bool
+    least: int
 
 
 def read(data: bytes, bounds: Bounds) -> Header:
@@ -47,6 +54,8 @@ def read(data: bytes, bounds: Bounds) -> Header:
         if marker == _SCAN:
             if frame is None:
                 raise BadImage("the JPEG's pixels begin before its size is told")
+            if frame.least > 8 * (len(data) - at):
+                raise BadImage("the JPEG ends before its last pixel")
             if frame.progressive or data[at + 2] < frame.components:  # of any other the first scan is the last that is read
                 _hold_scans(data, start, min(_MOST_SCANS, _MOST_OF_THE_LARGEST * bounds.pixels // (frame.width * frame.height)))
             _join(kept, start, len(data))
@@ -72,7 +81,10 @@ def _frame(data: bytes, at: int, bounds: Bounds) -> _Frame:
     bounds.hold(width, height)
     if bits != 8:
         raise NotAnImage(f"this is a JPEG of {bits} bits a sample: one of 8 is taken")
-    return _Frame(width, height, components, progressive=data[at - 1] & 3 == 2)
+    sampled = [(max(pair >> 4, 1), max(pair & 15, 1)) for pair in data[at + 9 : at + 8 + 3 * components : 3]]
+    across, down = max([wide for wide, _ in sampled], default=1), max([high for _, high in sampled], default=1)
+    blocks = max([-(-width * wide // (8 * across)) * -(-height * high // (8 * down)) for wide, high in sampled], default=0)
+    return _Frame(width, height, components, data[at - 1] & 3 == 2, blocks * _LEAST.get(data[at - 1], 0))
 
 
 def _hold_scans(data: bytes, at: int, most: int) -> None:
