@@ -27,6 +27,8 @@ _BRANDS: Final = MappingProxyType(
     }
 )
 
+#: What may precede XML's first element; it gives back nothing, so that each byte is looked at once.
+_PROLOG: Final = rb"(\xef\xbb\xbf)?+(?>\s|<\?.*?\?>|<!--.*?-->)*+"
 #: The first that matches counts.
 _OTHERS: Final = tuple(
     (re.compile(pattern, re.DOTALL), name)
@@ -71,7 +73,7 @@ _OTHERS: Final = tuple(
         (rb"PAR1", "a Parquet file"),
         (rb"SQLite format 3\x00", "a SQLite database"),
         (rb"\x7fELF|MZ.{56}|\xca\xfe\xba\xbe", "a program"),
-        (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!DOCTYPE svg[^>]*>\s*)?(<!--.{,800}?-->\s*)?<svg[\s/>]", "an SVG drawing"),
+        (_PROLOG + rb"(<!DOCTYPE\s+(\w+:)?svg\b|<(\w+:)?svg[\s/>])", "an SVG drawing"),
         (rb"(?i:(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<body))", "an HTML page"),
         (rb"(\xef\xbb\xbf)?\s*<\?xml", "XML"),
         (rb"--[^\r\n]{1,70}\r?\nContent-Disposition:", "a multipart body: send it with its Content-Type"),
@@ -79,9 +81,9 @@ _OTHERS: Final = tuple(
         (rb"https?://\S+\s*$", "a URL: send the image itself"),
         (rb"/9j/[A-Za-z0-9+/=_-]|iVBORw0KGgo|R0lGOD[dl]h|UklGR[A-Za-z0-9+/]", "an image in base64: send its bytes"),
         (rb"\s*[\[{]\s*[\]}\"\[{\d-]", "JSON"),
-        (rb"\xff\xfe.\x00|\xfe\xff\x00.", "text"),
     )
 )
+_UTF_16: Final = re.compile(rb"\xff\xfe[^\x00]\x00|\xfe\xff\x00[^\x00]")
 #: So much is looked at, in bytes.
 _LOOKED_AT: Final = 1024
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -102,6 +104,8 @@ def appearance(data: bytes) -> str:
     start = data[:_LOOKED_AT]
     if start[4:8] == b"ftyp":
         return _BRANDS.get(start[8:12], "a video")
+    if _UTF_16.match(start):
+        start = start.decode("utf-16", "ignore").encode("utf-8", "ignore")
     if name := next((name for mark, name in _OTHERS if mark.match(start)), None):
         return name
     if not start.strip(b"\x00"):

@@ -214,7 +214,14 @@ def test_a_first_mark_and_no_more_is_an_image_cut_short(data: bytes) -> None:
     [
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made by hand -->\n<svg/>", "an SVG drawing"),
+        (b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b'<?xml version="1.0"?>\n<!-- Generator -->\n<!DOCTYPE svg PUBLIC "a" "b">\n<svg>', "an SVG drawing"),
+        (b'<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY ns "x">' + b" " * 2000, "an SVG drawing"),
+        (b"<?xml version='1.0'?>\n<?xml-stylesheet href='a.css'?><!-- a --><!-- b -->\n<svg/>", "an SVG drawing"),
+        ("<?xml version='1.0'?><svg/>".encode("utf-16"), "an SVG drawing"),
+        ("\ufeff<svg/>".encode("utf-16-be"), "an SVG drawing"),
         (b"<?xml version='1.0'?><note/>", "XML"),
+        (b"<?xml version='1.0'?><!-- <svg> -->" + b"<!-- -->" * 200, "XML"),
         (b"<!DOCTYPE html><title>404</title>", "an HTML page"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"%!PS-Adobe-3.0", "PostScript"),
@@ -268,6 +275,16 @@ def test_a_jpeg_of_twelve_bits_is_refused_as_such() -> None:
     data = bytearray(exact("JPEG"))
     data[data.index(b"\xff\xc0") + 4] = 12
     assert _refusal(NotAnImage, bytes(data)) == "this is a JPEG of 12 bits a sample: one of 8 is taken"
+
+
+def test_jpeg_ls_is_refused_as_such() -> None:
+    data = exact("JPEG")
+    assert "a JPEG-LS image" in _refusal(NotAnImage, data.replace(b"\xff\xc0", b"\xff\xf7", 1))
+
+
+def test_a_png_for_apples_devices_is_refused_as_such() -> None:
+    data = exact("PNG")
+    assert "(CgBI)" in _refusal(NotAnImage, data[:8] + chunk(b"CgBI", b"\x50\0\x20\6") + data[8:])
 
 
 def test_a_bmp_of_run_lengths_is_refused_as_such() -> None:

@@ -17,7 +17,7 @@ _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: Bits that a block of 8 x 8 takes at least by Huffman's codes: one tells its mean, and one that there is no more, which of a
 #: progressive one later scans tell of many at once. What is coded otherwise may take none.
 _LEAST: Final = MappingProxyType({0xC0: 2, 0xC1: 2, 0xC2: 1})
-_END, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
+_END, _SCAN, _APP1, _LS = 0xD9, 0xDA, 0xE1, 0xF7
 _ALONE: Final = frozenset((0x01, *range(0xD0, 0xD9)))  # markers that no length follows
 #: What pixels are made of: tables, the frame, restarts, and the two segments that tell the colours (JFIF's and Adobe's).
 _NEEDED: Final = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}
@@ -41,7 +41,7 @@ class _Frame:
 
 
 def read(data: bytes, bounds: Bounds) -> Header:
-    """Raises BadImage, ImageTooLarge, NotAnImage for one of more than 8 bits."""
+    """Raises BadImage, ImageTooLarge, NotAnImage for one of more than 8 bits, and JPEG-LS."""
     view, at, turned, frame = memoryview(data), 2, 1, None
     kept: list[tuple[int, int]] = [(0, 2)]
     for _ in range(_MOST_SEGMENTS):
@@ -51,6 +51,8 @@ def read(data: bytes, bounds: Bounds) -> Header:
         start, at = found.span()
         if marker in _ALONE:
             continue
+        if marker == _LS:
+            raise NotAnImage("this is a JPEG-LS image: JPEG is taken")
         if marker == _SCAN:
             if frame is None:
                 raise BadImage("the JPEG's pixels begin before its size is told")

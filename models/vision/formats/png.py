@@ -6,7 +6,7 @@ import struct
 import zlib
 from typing import Final
 
-from models.errors import BadImage
+from models.errors import BadImage, NotAnImage
 from models.vision.bounds import Bounds, Header
 from models.vision.formats.exif import orientation
 
@@ -17,7 +17,7 @@ _FREE_CHUNKS: Final = 100_000
 
 
 def read(data: bytes, bounds: Bounds) -> Header:
-    """Raises BadImage, also where a checksum is not that of its bytes, and ImageTooLarge."""
+    """Raises BadImage, also where a checksum is not that of its bytes, ImageTooLarge, and NotAnImage."""
     view, at, turned, claimed, frames = memoryview(data), 8, 1, 1, 0
     kept: list[bytes | tuple[int, int]] = [(0, 8)]
     width, height, depth, colour = _size(data, bounds)
@@ -57,6 +57,8 @@ def read(data: bytes, bounds: Bounds) -> Header:
 def _size(data: bytes, bounds: Bounds) -> tuple[int, int, int, int]:
     """Width, height, bits a sample, and the type of its colours."""
     length, kind, width, height, depth, colour = struct.unpack_from(">I4sIIBB", data, 8)
+    if kind == b"CgBI":
+        raise NotAnImage("this is a PNG as Apple's tools make it for their devices (CgBI): one as others read it is taken")
     if kind != b"IHDR" or length != 13:
         raise BadImage("the PNG does not begin with its header")
     bounds.hold(width, height)
