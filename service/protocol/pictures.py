@@ -72,6 +72,9 @@ def _problem(text: bytes, path: str) -> Problem:
     at = 0 if found is None else found.end()
     rest = text[at:]
     if rest.strip(b"="):
+        padded = rest.lstrip(b"=")
+        if padded[:1].isspace():  # as a file of base64 ends
+            at, rest = len(text) - len(padded), padded
         odd = rest[:4].decode(errors="replace")[0]
         if odd.isspace():
             return Problem(path, "white space is not base64", "base64 without spaces or line ends", f"{odd!r} at character {at}")

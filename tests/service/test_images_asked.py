@@ -127,6 +127,8 @@ NOT_BASE64 = {
         "p", "a data: URL is not base64", "what stands behind its comma", "data:image/png;base64,AAEC"
     ),
     "AAEC\nAAEC": Problem("p", "white space is not base64", "base64 without spaces or line ends", "'\\n' at character 4"),
+    "AAE=\n": Problem("p", "white space is not base64", "base64 without spaces or line ends", "'\\n' at character 4"),
+    "AA==\r\n": Problem("p", "white space is not base64", "base64 without spaces or line ends", "'\\r' at character 4"),
     " AAEC": Problem("p", "white space is not base64", "base64 without spaces or line ends", "' ' at character 0"),
     "AA-C": Problem("p", "not base64 as it is taken here", "the alphabet with + and /, not that of URLs", "'-' at character 2"),
     "AAéC": Problem("p", "not base64", "A to Z, a to z, 0 to 9, + and /, then = to pad", "'é' at character 2"),
