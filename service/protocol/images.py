@@ -32,14 +32,16 @@ from service.protocol.pictures import NAME, Picture, Refused, Upload, from_base6
 
 OPTIONS: Final = ("top_k", "threshold")
 #: What a raw image and JSON may both be sent as: clients send these by themselves, and the first byte tells.
-EITHER: Final = frozenset({b"", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain"})
+EITHER: Final = frozenset(
+    {b"", b"application/octet-stream", b"binary/octet-stream", b"application/x-www-form-urlencoded", b"text/plain"}
+)
 #: More classes no model has.
 MOST_CLASSES: Final = 1_000_000
 #: What the headers of an image's part take, with room for a long name (bytes).
 _HEADERS: Final = 1024
 _NAMELESS: Final = "image"
 _QUERY: Final = 16
-_NUMBER: Final = re.compile(r"-?[0-9]{1,310}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(r"-?([0-9]{1,310}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,3})?")
 _UNKNOWN: Final = re.compile(r"unknown field `(?P<key>.*)`", re.DOTALL)
 _WHERE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$", re.DOTALL)
 
