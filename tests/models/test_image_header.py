@@ -352,6 +352,14 @@ def test_the_orientation_is_read_in_either_byte_order(orientation: int, order: s
     assert look(encoded(picture(), "JPEG", exif=exif(orientation, order)), USUAL).orientation == orientation
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation_is_read_as_a_long_number_too(order: str) -> None:
+    block = exif(6, order)
+    block = block[:-14] + struct.pack(order + "HII", 4, 1, 6) + bytes(4)
+    assert look(encoded(picture(), "JPEG", exif=block), USUAL).orientation == 6
+    assert look(tiff([*TIFF_ENTRIES[:5], (273, 4, 1, 8), (274, 4, 1, 6), (279, 4, 1, 8)], bytes(8), order), USUAL).orientation == 6
+
+
 @pytest.mark.parametrize(
     "nonsense",
     [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0hello", exif(0), exif(9), exif(6)[:20], exif(6)[:6] + b"\xff" * 99],

@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 _ORIENTATION: Final = 0x0112
-_SHORT: Final = 3
+_SHORT, _LONG = 3, 4
 #: Entries that are looked through; the tags are in order, and this one is among the first.
 _MOST_ENTRIES: Final = 200
 
@@ -21,9 +21,12 @@ def orientation(block: bytes | memoryview) -> int:
         (at,) = struct.unpack_from(order + "I", block, start + 4)
         (entries,) = struct.unpack_from(order + "H", block, start + at)
         for entry in range(min(entries, _MOST_ENTRIES)):
-            tag, kind, count, value = struct.unpack_from(order + "HHIH", block, start + at + 2 + entry * 12)
+            place = start + at + 2 + entry * 12
+            tag, kind, count, value = struct.unpack_from(order + "HHIH", block, place)
             if tag == _ORIENTATION:
-                return value if kind == _SHORT and count == 1 and 1 <= value <= 8 else 1
+                if kind == _LONG:  # which it should not be, and is read as by others
+                    (value,) = struct.unpack_from(order + "I", block, place + 8)
+                return value if kind in (_SHORT, _LONG) and count == 1 and 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1

@@ -80,7 +80,7 @@ class _Directory:
             length = values * _LENGTHS.get(kind, 0)
             at = start + 8 if length <= 4 else at
             if tag == _ORIENTATION:
-                if kind != _SHORT or values != 1:
+                if kind not in (_SHORT, _LONG) or values != 1:
                     continue
             elif kind not in _OTHER.get(tag, (_SHORT, _LONG)) or not values or at + length > len(self._data):
                 raise BadImage(f"the TIFF is damaged: its tag {tag} has no values that can be read")
