@@ -29,9 +29,9 @@ def grey(image: Image.Image, samples: Samples) -> tuple[Levels, Levels | None]:
 
     Whole numbers of 0 to 65,535, and fractions of 0 to 1, are all levels; what lies outside is black or white, NaN black.
     """
-    values = np.asarray(image).view(samples.datatype)
     if samples.beside:
-        return _with_alpha(values, samples)
+        return _with_alpha(np.asarray(image).view(samples.datatype), samples)
+    values = np.asarray(image).view(samples.datatype)
     if values.dtype.kind == "u" and values.itemsize == 2:
         return in_8_bits(_WHITE - values if samples.inverted else values), None
     white = 1 if values.dtype.kind == "f" else _WHITE
@@ -57,7 +57,10 @@ def _with_alpha(values: npt.NDArray[Any], samples: Samples) -> tuple[Levels, Lev
     if samples.beside == "ignored":
         return in_8_bits(shown), None
     if samples.beside == "multiplied":
-        shown = np.minimum(shown.astype(np.uint32) * _WHITE // np.maximum(alpha, 1), _WHITE)
+        shown = shown.astype(np.uint32)
+        shown *= _WHITE
+        shown //= np.maximum(alpha, 1)
+        np.minimum(shown, _WHITE, out=shown)
     return in_8_bits(shown), in_8_bits(alpha)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from image_files import COLOURS, FORMATS, GREY, Values, animated, chunk, encoded, exact, exif, picture, png, recipe
+from image_files import COLOURS, FORMATS, GREY, Values, animated, chunk, encoded, exact, exif, picture, png, recipe, tiff_of
 from PIL import Image, ImageFile
 
 from models.errors import BadImage, ImageError, ImageTooLarge, NotAnImage
@@ -263,6 +263,10 @@ SEEDS = [
     encoded(Image.fromarray(picture()).quantize(16), "PNG", transparency=bytes(range(16))),
     encoded(picture(), "TIFF", compression="tiff_lzw"),
     encoded(picture(), "TIFF", compression="jpeg"),
+    tiff_of(picture()[:, :, :2].astype(np.uint16) * 257, 1, ">", 8, extra=[1], predictor=True),
+    tiff_of(picture()[:, :, :1].astype(np.float32) / 255, 0, ">", 8),
+    tiff_of(picture(), 2, planes=True),
+    png(2, 1, 16, 2, bytes(13), chunk(b"tRNS", bytes(6))),
 ]
 
 

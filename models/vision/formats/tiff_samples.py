@@ -133,7 +133,7 @@ class Kind:
     def _check_planes(self, extra: tuple[int, ...]) -> None:
         if self.compression == 1:
             taken = self.bits == 8 and self.colours in (_RGB, _CMYK) and extra in (_NONE, (_ALPHA,), (999,))
-            told = ", in planes that are not compressed"
+            told = ", in uncompressed planes"
         else:
             taken = self.colours != _LAB and (not any(extra) or (self.colours == _RGB and len(extra) == 1))
             told = ", in planes"
