@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 import batching
 import models
@@ -66,7 +67,7 @@ class Answering:
     async def answer(self, job_id: str, served: Served, rows: Sequence[bytes], first: int) -> Lines:
         """The lines of those rows, of which ``first`` is the number of the first. Raises Put."""
         try:
-            return await self._together(served, rows, first)
+            return await self._together(job_id, served, rows, first)
         except (batching.Closed, models.NotReady, Draining) as error:
             raise Put(getattr(error, "retry_after_s", 1.0)) from error
         except (batching.QueueFull, batching.DeadlineExceeded) as error:
@@ -79,7 +80,7 @@ class Answering:
         after = await self.answer(job_id, served, rows[half:], first + half)
         return Lines(before.lines + after.lines, before.failed + after.failed, max(before.held_s, after.held_s))
 
-    async def _together(self, served: Served, rows: Sequence[bytes], first: int) -> Lines:
+    async def _together(self, job_id: str, served: Served, rows: Sequence[bytes], first: int) -> Lines:
         begun = perf_counter()
         body = b'{"instances":[%b]}' % b",".join(rows)
         if len(body) > LARGE:
@@ -95,9 +96,9 @@ class Answering:
         )
         begun = perf_counter()
         if answer.nbytes > LARGE:
-            made = await self._in_thread(lambda: _encode(served, infer, answer, first))
+            made = await self._in_thread(lambda: self._encode(job_id, served, infer, answer, first))
         else:
-            made = _encode(served, infer, answer, first)
+            made = self._encode(job_id, served, infer, answer, first)
         made.held_s = decoded_s + answer.call_s + perf_counter() - begun
         return made
 
@@ -106,6 +107,25 @@ class Answering:
 
     async def _in_thread(self, step: Callable[[], Made]) -> Made:
         return await asyncio.get_running_loop().run_in_executor(self._engine.decoding, step)
+
+    def _encode(self, job_id: str, served: Served, infer: Infer, answer: Answer, first: int) -> Lines:
+        """An answer's lines. A row whose result JSON cannot say has its error alone."""
+        try:
+            encoded = tfserving.encode(infer, answer.outputs, served.model, served.version)
+            predictions = _PREDICTIONS.decode(encoded.body)["predictions"]
+            return Lines([b'{"row":%d,"prediction":%b}' % line for line in enumerate(predictions, first)])
+        except Exception:
+            if infer.rows == 1:
+                raise
+        made = Lines([])
+        for index in range(infer.rows):
+            one = Answer(_row(answer.outputs, index), answer.queue_s, answer.call_s, answer.batch_rows, answer.reason)
+            try:
+                made.lines += self._encode(job_id, served, replace(infer, rows=1), one, first + index).lines
+            except Exception as error:
+                made.lines.append(self._error(job_id, first + index, error))
+                made.failed += 1
+        return made
 
     def _error(self, job_id: str, row: int, error: Exception) -> bytes:
         told = failure(error)
@@ -116,27 +136,6 @@ class Answering:
             self._told = job_id
             log.error("row %d of job %s failed, and perhaps others after it", row, job_id, exc_info=error)
         return orjson.dumps({"row": row, "error": message, "code": told.code})
-
-
-def _encode(served: Served, infer: Infer, answer: Answer, first: int) -> Lines:
-    """An answer's lines. A row whose result JSON cannot say has its error alone."""
-    try:
-        encoded = tfserving.encode(infer, answer.outputs, served.model, served.version)
-        predictions = _PREDICTIONS.decode(encoded.body)["predictions"]
-        return Lines([b'{"row":%d,"prediction":%b}' % line for line in enumerate(predictions, first)])
-    except Exception:
-        if infer.rows == 1:
-            raise
-    made = Lines([])
-    for index in range(infer.rows):
-        one = Answer(_row(answer.outputs, index), answer.queue_s, answer.call_s, answer.batch_rows, answer.reason)
-        try:
-            made.lines += _encode(served, msgspec.structs.replace(infer, rows=1), one, first + index).lines
-        except Exception as error:
-            told = failure(error)
-            made.lines.append(orjson.dumps({"row": first + index, "error": told.message, "code": told.code}))
-            made.failed += 1
-    return made
 
 
 def _row(outputs: batching.Arrays, index: int) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 
 from models.registry import Registry
 from models.repository import Repository
+from models.tensor import Array
 from service.config import Config
 from service.engine import Engine
 from service.guard.budgets.budgets import open_budgets
@@ -28,6 +29,7 @@ from service.jobs.record import Job, State
 from service.processes.board import Board
 from service.processes.place import Place
 from service.protocol import tfserving
+from service.protocol.infer import Encoded, Infer
 from service.sections import Auth, Jobs, Limits
 from tests.service.disorder import locked
 
@@ -162,6 +164,27 @@ async def test_a_bad_row_harms_no_other(bench: Bench) -> None:
             17: "not_finite",
         }
         assert [line for line in found if "prediction" in line] == [a for a in answers(20) if a["row"] not in (3, 9, 10, 17)]
+
+
+async def test_of_rows_whose_results_cannot_be_written_the_log_tells_once_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode = tfserving.encode
+
+    def broken(infer: Infer, outputs: Mapping[str, Array], model: str, version: str) -> Encoded:
+        if (outputs["y"] > 2 * 105).any():
+            raise RuntimeError("of our own making")
+        return encode(infer, outputs, model, version)
+
+    monkeypatch.setattr(tfserving, "encode", broken)
+    async with bench.worker() as worker:
+        job = await worker.post(rows(8))
+        assert (await worker.over(job)).failed == 2
+        found = [line for line in await worker.results(job) if "code" in line]
+        why = "the server failed to answer this row; its log has the reason"
+        assert found == [{"row": row, "error": why, "code": "internal"} for row in (6, 7)]
+    told = [record for record in caplog.records if record.name == "tureen.jobs" and record.exc_info]
+    assert [record.message for record in told] == [f"row 6 of job {job.id} failed, and perhaps others after it"]
 
 
 async def test_jobs_of_an_earlier_life_go_on_where_they_were(bench: Bench) -> None:
