@@ -28,8 +28,8 @@ def refusal(
 
     ``ahead``: those of them that go before it; None where all do. ``slot_s``: when a slot will be free (seconds from now).
 
-    Who has others before him is answered once a slot is free, the calls before his have ended, and his own has. Who has nobody
-    before him is taken: what was measured may be wrong, and only another call can tell.
+    An entry with others before it is answered once a slot is free, the calls before its own have ended, and its own has. One with
+    nothing before it is taken: what was measured may be wrong, and only another call can tell.
     """
     if ahead is None:
         ahead = queued

@@ -30,8 +30,8 @@ LOOKED_AT: Final = 16
 
 
 class Said(NamedTuple):
-    """What somebody was told, until when it holds, his own rows, and what he found: rows, the seconds that he had left, and calls
-    so far."""
+    """What an entry was refused with, until when that holds, the entry's own rows, and what it found: rows that waited, the seconds
+    that it had left, and moves so far."""
 
     error: Exception
     until: float
@@ -42,8 +42,8 @@ class Said(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """Who is let in without a look: whoever finds fewer rows, has no less time (seconds), and comes at no other move, by no other
-    rules. Nothing but these makes an entry unwelcome; time that passes does not."""
+    """An entry of one row is let in without a look while fewer than ``rows`` wait, it has at least ``left`` seconds, and neither
+    ``moves`` nor ``rules`` has changed. Time that passes changes nothing."""
 
     rows: int
     left: float
@@ -87,8 +87,8 @@ class Door:
         self.closed = False
 
     def knock(self, rows: int, now: float, left: float) -> Exception | None:
-        """The same for an entry of normal priority. Whoever comes shortly after another was refused, with no fewer rows than he,
-        finds no fewer and no call begun or ended, and has no more time, is told the same, without another look."""
+        """``refusal``, for an entry of normal priority. One that comes shortly after another was refused, has no fewer rows and no
+        more time, and finds no shorter queue and no call begun or ended, is told the same without another look."""
         said, queue = self._said, self._queue
         if (
             said is not None

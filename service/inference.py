@@ -144,7 +144,7 @@ class Inference:
         return self.refused(error, target, headers, principal)
 
     def refused(self, error: Exception, target: Target, headers: Headers, principal: Principal | None = None) -> Response:
-        """The response to a request whose body is not looked into, of that principal where he is known."""
+        """The response to a request whose body is not looked into, from that principal where it is known."""
         request = Request(target, headers, b"")
         request.principal = principal
         self._count(error)
@@ -260,7 +260,7 @@ class Inference:
             raise
 
     async def _decode_in_thread(self, request: Request, served: Served) -> Infer:
-        """As ``_decode``, of what is large or inflated; that is the time of a caller who has said in a header how much he has."""
+        """As ``_decode``, of what is large or inflated. Counts against a deadline that a header gives: no other is known yet."""
         given = timeout_s(request.headers.get(b"x-request-timeout-ms"), None)
         until = Until(inf if given is None else request.started + given)
         async with until.kept("the request's body was read"):

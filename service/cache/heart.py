@@ -1,7 +1,7 @@
 """Requests that are known by heart: bytes that were asked before, with what they meant and how they were answered.
 
-Who asks for a kept answer in the very words of somebody before him is not read, and his answer not written, anew. Only as long as
-the value that the answer was written from is still the one that is kept: so whatever ends a value's life ends this with it.
+A request for a kept answer in the very bytes of an earlier one is not decoded again, nor its answer encoded again: as long as the
+value that the answer was encoded from is still the one that is kept, so whatever ends a value's life ends this with it.
 """
 
 from __future__ import annotations

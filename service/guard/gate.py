@@ -39,7 +39,7 @@ _EVERYTHING: Final = frozenset(Scope)
 
 
 class Grant(Struct):
-    """Somebody who has been let in. ``allowance``: what is left of the budget that binds him most; None where none does.
+    """A caller who has been let in. ``allowance``: what is left of the budget that binds most; None where none does.
     ``paid``: whether a row has been spent that none has been charged for yet."""
 
     principal: Principal
@@ -50,7 +50,7 @@ class Grant(Struct):
 
 class Known:
     """A principal, as of one generation of the keys: ask the gate whether that ``holds`` before relying on it again. ``purse``:
-    his for the one model that he asks, once it was looked up."""
+    the principal's for the one model that it asks, once looked up."""
 
     __slots__ = ("generation", "principal", "purse")
 
@@ -76,7 +76,7 @@ class Gate:
 
     @property
     def generation(self) -> int:
-        """Rises whenever somebody may have ceased to be who he was."""
+        """Rises whenever a principal that was found before may hold no longer."""
         return self._keyring.generation + (0 if self._tokens is None else self._tokens.generation)
 
     @property
@@ -117,8 +117,8 @@ class Gate:
     def enter(
         self, principal: Principal, need: Scope | None, model: str | None = None, *, infers: bool = False
     ) -> Grant | asyncio.Future[Grant]:
-        """Lets him in, for what needs that scope (None: nothing but a request of his budget) and asks that model; for an inference
-        he pays a row, too. Raises Forbidden and OverBudget; a future raises OverBudget.
+        """Lets a caller in, for what needs that scope (None: it costs a request, and needs none) and asks that model; for an inference
+        a row is paid, too. Raises Forbidden and OverBudget; a future raises OverBudget.
         """
         if need is not None and not principal.may(need, model):
             raise _forbidden(principal, need, model)
@@ -127,15 +127,15 @@ class Gate:
         return _pay(principal, purse, infers=infers)
 
     def enter_again(self, known: Known, model: str) -> Grant | asyncio.Future[Grant]:
-        """Lets in who was found to hold and to have the scope, for another inference of the same model. Raises as ``enter``."""
+        """Lets in a principal that holds and has the scope, for another inference of the same model. Raises as ``enter``."""
         purse = known.purse
         if purse is None or purse.limits is not self._models.get(model):
             purse = known.purse = self._budgets.purse(known.principal, model)
         return _pay(known.principal, purse, infers=True)
 
     def again(self, principal: Principal, need: Scope, model: str) -> Grant:
-        """Lets in work that a request of his has asked for before, as he is now; it spends nothing but the rows that it is charged
-        for. Raises Unauthorized where he is not believed any more, Forbidden."""
+        """Lets in work that an earlier request of this caller asked for, by what the caller may now; it spends nothing but the rows
+        that it is charged for. Raises Unauthorized where the credential holds no longer, Forbidden."""
         if self.asks:
             principal = self._now(principal)
         if not principal.may(need, model):
@@ -143,7 +143,7 @@ class Gate:
         return Grant(principal, self._budgets.purse(principal, model))
 
     def charge(self, grant: Grant, rows: int) -> asyncio.Future[None] | None:
-        """Spends the rows of his request that are not paid. None: done. Raises OverBudget, and so does a future."""
+        """Spends the rows of a request that are not paid. None: done. Raises OverBudget, and so does a future."""
         purse = grant.purse
         if purse is NOTHING:
             return None
@@ -166,7 +166,7 @@ class Gate:
         if principal.name.startswith(KEY):
             return self._keyring.holder(principal.name, now)
         if principal.name.startswith(ADDRESS) or self._tokens is None:
-            raise Unauthorized("he came when others were asked who they are, or nobody")
+            raise Unauthorized("the work was asked for under an authentication setting that no longer applies")
         if now >= principal.expires:
             raise Unauthorized("the token has expired")
         return principal

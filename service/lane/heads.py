@@ -69,7 +69,7 @@ class Heads:
         self._gate = gate
 
     def get(self, head: bytes) -> Head | None:
-        """What that head asks for; None where that has to be read anew, or its sender is not what he was."""
+        """What that head asks for; None where it has to be read anew, or its credential no longer holds."""
         found = self._known.get(head)
         if found is None:
             return None
