@@ -2,13 +2,13 @@
 
 All of it follows from one number, the *goal*: ``AIM`` of the target, less a *correction*.
 
-- **Rows of a call.** An entry that comes just after a call has begun waits for it, then for its own: two calls have to fit the goal.
+- **Rows of a call.** An entry that comes just after a call has begun waits for that and its own: two calls have to fit the goal.
   Of a size whose call is longer than half of it only those can be taken who come late enough, a share of ``(goal - call) / call``.
   So of all classes up to where larger calls pay (``sizes``) it is the one with the most rows a second times that share.
 - **Wait.** A window may wait for the goal less such a call's ninth decile, and never for longer than ``window_ms``.
-- **The door.** An entry is answered once a slot is free, the calls before its own are done, and its own is: where that is later than
-  the goal it is refused. A call that is overdue is expected to take as long again as it is overdue, so that a stall shuts the door.
-  An entry with nothing before it is always taken: refusing it would help nobody, and nothing would be measured any more.
+- **The door.** An entry is answered once a slot is free, the calls before its own are done, and its own is: where that is later
+  than the goal it is refused. A call that is overdue is expected to take as long again as it is overdue, so that a stall shuts the
+  door. An entry with nothing before it is always taken: refusing it would help nobody, and nothing would be measured any more.
 - **The correction** is what the predictions miss. Where the measured p99 of a hundred entries or more that came since the last
   correction is above ``AIM`` of the target, it grows by the difference; where it is below, it gives back ``LOOSEN`` of it. So it
   tightens at once and loosens slowly, as Clipper's batch sizes do by additive increase and multiplicative decrease (D. Crankshaw et

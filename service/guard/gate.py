@@ -117,8 +117,8 @@ class Gate:
     def enter(
         self, principal: Principal, need: Scope | None, model: str | None = None, *, infers: bool = False
     ) -> Grant | asyncio.Future[Grant]:
-        """Lets a caller in, for what needs that scope (None: it costs a request, and needs none) and asks that model; for an inference
-        a row is paid, too. Raises Forbidden and OverBudget; a future raises OverBudget.
+        """Lets a caller in, for what needs that scope (None: it costs a request, and needs none) and asks that model; for an
+        inference a row is paid, too. Raises Forbidden and OverBudget; a future raises OverBudget.
         """
         if need is not None and not principal.may(need, model):
             raise _forbidden(principal, need, model)

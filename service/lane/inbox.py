@@ -2,7 +2,7 @@
 
 A turn reads every socket that has something. What has ended meanwhile, the call that could begin next and the answers that could
 go out are seen to between turns. When thousands ask at once, of whom most will be refused, a turn that took them all in would be so
-long that the model stands still for most of it. So what comes later in it waits here, in order, and that wait counts against its deadline.
+long that the model stands still for most of it. So what comes later in it waits here, in order; the wait counts as its own time.
 """
 
 from __future__ import annotations
