@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from contextlib import suppress
+
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -41,6 +46,28 @@ def test_a_value_that_is_damaged_anywhere_is_found_out(outputs: dict[str, Array]
 def test_what_never_was_a_value_is_damaged(value: bytes) -> None:
     with pytest.raises(Damaged):
         unpack(value)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(max_size=3),
+            st.sampled_from(sorted(DTYPES)) | st.text(max_size=5),
+            st.lists(st.integers(-(2**63), 2**64 - 1), max_size=4),
+            st.integers(-(2**63), 2**64 - 1),
+        ),
+        max_size=3,
+    ),
+    st.binary(max_size=16),
+)
+@example([("y", "FP32", [2**64 - 1], 4)], bytes(4))
+@example([("y", "UINT8", [1], 2**64 - 1)], bytes(4))
+@example([("y", "FP32", [1], -4)], bytes(4))
+def test_a_value_that_was_forged_raises_nothing_but_that_it_is_damaged(parts: list[object], data: bytes) -> None:
+    head = msgspec.msgpack.encode(parts)
+    body = head + data
+    with suppress(Damaged):
+        unpack(struct.pack("<II", zlib.crc32(body), len(head)) + body)
 
 
 def test_bfloat16_comes_back_as_bfloat16() -> None:
