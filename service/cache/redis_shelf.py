@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from aiocache.backends.redis import RedisBackend
 from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from service.cache.heart import Known
 from service.cache.shelf import Standing
-from service.redis_link import RedisLink
+from service.redis_link import CONNECTIONS, NoAnswer, RedisLink
 
 #: So many values may be on their way to Redis; what comes on top is not kept.
 MOST_UNDER_WAY: Final = 256
 #: How long one of them may take (seconds).
 WRITE_S: Final = 1.0
+#: So many are written at once: who keeps answers leaves connections to those who wait for theirs.
+WRITERS: Final = CONNECTIONS // 2
 _PREFIX: Final = "tureen:answer:"
 
 
@@ -37,6 +39,7 @@ class RedisShelf:
         self._timeout_s = timeout_s
         self._unanswered = 0
         self._under_way: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Semaphore(WRITERS)
 
     @property
     def standing(self) -> Standing:
@@ -53,17 +56,11 @@ class RedisShelf:
         """Nothing."""
 
     async def get(self, key: bytes) -> bytes | None:
-        """The value; None where Redis is away, or slower than the time that it has."""
-        redis = self._link.redis
-        if redis is None:
-            self._unanswered += 1
-            return None
+        """The value; None where Redis is away, or slower than the time that it has, our turn to ask it included."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                value: bytes | None = await Values(redis).get(_PREFIX + key.hex())
-        except (RedisError, OSError, TimeoutError) as error:
+            value: bytes | None = await self._link.ask(lambda redis: Values(redis).get(_PREFIX + key.hex()), self._timeout_s)
+        except NoAnswer:
             self._unanswered += 1
-            self._link.lose(error)
             return None
         return value
 
@@ -103,14 +100,9 @@ class RedisShelf:
         await self._tried(lambda values: values.delete(_PREFIX + key.hex()))
 
     async def _tried(self, work: Callable[[Values], Awaitable[object]]) -> None:
-        redis = self._link.redis
-        if redis is None:
-            return
-        try:
-            async with asyncio.timeout(WRITE_S):
-                await work(Values(redis))
-        except (RedisError, OSError, TimeoutError) as error:
-            self._link.lose(error)
+        with suppress(NoAnswer):
+            async with self._writing:
+                await self._link.ask(lambda redis: work(Values(redis)), WRITE_S)
 
 
 class Values(RedisBackend):  # type: ignore[misc]  # aiocache has no types

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,33 @@ def redis_server(directory: Path, password: str | None = None) -> Iterator[Redis
         yield server
     finally:
         server.stop()
+
+
+@asynccontextmanager
+async def hanging(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A port that leads to Redis until the event is set, from when on nothing comes back."""
+    hang, tasks = asyncio.Event(), set[asyncio.Task[None]]()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(relay(reader, writer)))
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside, outside = await asyncio.open_connection("127.0.0.1", port)
+        back = asyncio.create_task(copy(inside, writer))
+        await copy(reader, outside)
+        outside.close()
+        await back
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not hang.is_set():
+                writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], hang
+    finally:
+        server.close()
+        for task in tasks:
+            await task

@@ -173,3 +173,18 @@ def test_two_workers_share_their_answers_by_redis_and_do_without_it(tmp_path: Pa
             assert {asked(server, [float(number)])[0] for number in range(20)} == {"miss"}
             assert server.get("/v2/health/ready").status == 200
     assert sum("Redis does not keep answers" in line for line in server.log) >= 1
+
+
+def test_however_many_ask_at_once_redis_is_not_given_up(tmp_path: Path) -> None:
+    rows = [[float(row)] for row in range(100, 740)]
+    with redis_server(tmp_path) as redis:
+        config = tmp_path / "tureen.toml"
+        config.write_text(f'workers = 1\n[cache]\nurl = "{redis.url}"\ntimeout_ms = 20000\n')
+        with (
+            serving(repository(tmp_path / "repository"), "--config", str(config), cwd=tmp_path) as server,
+            ThreadPoolExecutor(16) as pool,
+        ):
+            assert {how for how, *_ in pool.map(partial(asked, server), rows)} == {"miss"}
+            until(lambda: redis.ask("dbsize") == str(len(rows)), "they are kept")
+            assert {how for how, *_ in pool.map(partial(asked, server), rows)} == {"hit"}
+    assert not any("Redis does not keep answers" in line for line in server.log)

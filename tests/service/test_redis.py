@@ -22,7 +22,7 @@ from service.guard.limited import Limited
 from service.guard.principal import Principal, Scope
 from service.password import password_of
 from service.sections import Limits
-from tests.e2e.redis_server import RedisServer, redis_server
+from tests.e2e.redis_server import RedisServer, hanging, redis_server
 
 KEY = Principal("key:a", frozenset({Scope.INFER}))
 SLOW = Limits(requests_per_s=0.001, requests_burst=100)
@@ -73,34 +73,6 @@ async def opened(limits: Limits, url: str, timeout_s: float = PATIENT_S) -> Asyn
         yield made
     finally:
         await made.budgets.close()
-
-
-@asynccontextmanager
-async def hanging(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """A port that leads to Redis until the event is set, from when on nothing comes back."""
-    hang, tasks = asyncio.Event(), set[asyncio.Task[None]]()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inside, outside = await asyncio.open_connection("127.0.0.1", port)
-        back = asyncio.create_task(copy(inside, writer))
-        tasks.add(back)
-        await copy(reader, outside)
-        outside.close()
-        await back
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            if not hang.is_set():
-                writer.write(data)
-        writer.close()
-
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], hang
-    finally:
-        server.close()
-        for task in tasks:
-            await task
 
 
 async def test_two_machines_let_exactly_the_burst_through(redis: RedisServer) -> None:
@@ -209,7 +181,7 @@ async def test_a_link_that_is_closed_as_soon_as_redis_is_lost_leaves_no_connecti
         await one.spend()
         client = one.budgets._link.redis
         assert client is not None
-        one.budgets._link.lose(OSError("gone"))
+        one.budgets._link.lose(client, OSError("gone"))
     assert not any(connection.is_connected for connection in client.connection_pool._available_connections)
 
 

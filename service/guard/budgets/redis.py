@@ -108,7 +108,7 @@ class RedisBudgets:
                 if batch:
                     await self._send(redis, batch)
         except Exception as error:  # whatever it is, nobody is to wait for what does not come
-            self._link.lose(error)
+            self._link.lose(redis, error)
             batch, self._waiting = batch + self._waiting, []
             for asked in batch:
                 if not asked.future.done():
