@@ -114,7 +114,7 @@ class Engine:
         self, served: Served, infer: Infer, timeout_s: float | None = None, key: bytes | None = None
     ) -> asyncio.Future[Answer]:
         """The future of a checked request's answer: one that was kept, or it is queued. ``key``: what it is kept under, where that
-        is known. Raises BatchingError where it is refused, NotReady where the version was unloaded."""
+        is known. Raises BatchingError where it is refused, NotReady where the version was unloaded, or loaded again as another."""
         if infer.rows > 1 and not served.signature.batched:
             return self._submit_each(served, infer, timeout_s)
         answers = served.answers
@@ -147,6 +147,11 @@ class Engine:
             again = self.served(served.model, served.version)
             if again is served:
                 raise
+            if (again.signature, again.recipe) != (served.signature, served.recipe):  # what it was checked and prepared by
+                raise NotReady(
+                    f"version {served.version} of model {served.model!r} was loaded again while this request was on its way, "
+                    "and takes other tensors or images now; send it again"
+                ) from None
             return again.batcher.submit(
                 infer.inputs, infer.rows, infer.outputs, group=group, timeout_s=timeout_s, priority=priority
             )
@@ -325,6 +330,8 @@ class Engine:
         return Keys(loaded.name, str(loaded.version), f"{files} {wanted.ttl_s}")  # what may live longer or less long is another
 
     async def _retire(self, served: Served) -> None:
+        if served.answers is not None:
+            served.answers.end()  # before the batcher sends who comes late to what was loaded in its place
         await served.batcher.close()
         if served.answers is not None:
             await served.answers.drop()

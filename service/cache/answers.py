@@ -116,12 +116,18 @@ class Answers:
 
     def learn(self, asked: Asked, infer: Infer, given: Given, encoded: Encoded) -> None:
         """An answer whose value is kept has been given in those words: the next who asks so is not read."""
-        if len(encoded.body) <= LONGEST:
+        if len(encoded.body) <= LONGEST and self._wanted.ttl_s:
             known = Known(infer, given.key, given.value, encoded)
             self._shelf.learn((self._keys, asked), known, known.nbytes + len(asked.body), self._wanted.ttl_s, self)
 
+    def end(self) -> None:
+        """The version is being unloaded: nothing is looked up any more, nor kept of what is still computed, perhaps by what was
+        loaded in its place."""
+        self._wanted = self._wanted.model_copy(update={"ttl_s": 0.0})
+        self._rests_until = math.inf
+
     async def drop(self) -> None:
-        """The version is unloaded: none of it is kept."""
+        """Lets go of all that was kept."""
         await self._shelf.drop(self)
 
     # -- the ways to an answer ---------------------------------------------------------------------------------------------
@@ -177,7 +183,7 @@ class Answers:
         self._flights.pop(key, None)
         if answer is None or isinstance(answer, Given):  # nobody waits, or it came from the shelf
             return
-        if not self._wanted.ttl_s:  # turned off meanwhile
+        if not self._wanted.ttl_s:  # turned off or unloaded meanwhile
             return
         begun = perf_counter()
         span = self._span

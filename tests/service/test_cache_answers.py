@@ -15,12 +15,13 @@ from batching import Answer
 from models.manifest import Cache as Wanted
 from service.cache.answers import LARGE, Answers
 from service.cache.flight import Given
+from service.cache.heart import Asked
 from service.cache.key import Keys
 from service.cache.memory import MemoryCache
 from service.cache.redis_shelf import RedisShelf
-from service.cache.shelf import MemoryShelf, Shelf
+from service.cache.shelf import MemoryShelf, Shelf, Standing
 from service.cache.worth import SPAN, Span
-from service.protocol.infer import Infer
+from service.protocol.infer import Encoded, Infer
 from tests.e2e.redis_server import RedisServer, redis_server
 
 #: Longer than Redis takes on a busy machine (seconds).
@@ -64,6 +65,13 @@ async def kept(kitchen: Kitchen, number: float, size: int = 1) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("it was never kept")
+
+
+async def everything_packed() -> None:
+    """What is made into values in threads has been, and has come back."""
+    await asyncio.get_running_loop().shutdown_default_executor()
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def in_memory() -> MemoryShelf:
@@ -121,6 +129,41 @@ async def test_what_a_version_kept_goes_with_it_and_nothing_else_does() -> None:
     await kitchen.answers.drop()
     assert (await kitchen.ask(1.0)).how == "miss"
     assert (await other.ask(1.0)).how == "hit"
+
+
+async def test_what_lands_once_a_version_has_ended_is_not_kept() -> None:
+    shelf = in_memory()
+    kitchen = Kitchen(shelf)
+    under_way = [asyncio.create_task(kitchen.ask(1.0)), asyncio.create_task(kitchen.ask(1.0, LARGE // 8 + 1))]
+    await asyncio.sleep(0)
+    kitchen.answers.end()
+    await asyncio.gather(*under_way)
+    assert kitchen.answers.rests
+    await everything_packed()
+    assert shelf.standing.values == 0
+
+
+async def test_a_large_answer_that_is_packed_while_its_version_ends_is_not_kept() -> None:
+    shelf = in_memory()
+    kitchen = Kitchen(shelf)
+    await kitchen.ask(1.0, LARGE // 8 + 1)
+    kitchen.answers.end()
+    await kitchen.answers.drop()
+    await everything_packed()
+    assert shelf.standing.values == 0
+
+
+async def test_what_is_said_of_a_version_that_has_ended_is_not_known_by_heart() -> None:
+    shelf = in_memory()
+    kitchen = Kitchen(shelf)
+    infer, asked = Infer({"x": np.full((1, 1), 1.0)}, 1, ()), Asked(None, b"words", None)
+    await kitchen.ask(1.0)
+    hit = await kitchen.ask(1.0)
+    kitchen.answers.end()
+    kitchen.answers.learn(asked, infer, hit, Encoded(b"answer"))
+    await kitchen.answers.drop()
+    kitchen.answers.learn(asked, infer, hit, Encoded(b"answer"))
+    assert shelf.standing == Standing()
 
 
 async def test_a_cache_that_costs_more_than_it_saves_says_so_and_rests_where_it_may() -> None:
