@@ -1,8 +1,8 @@
 """One computation for all who ask for the same at once.
 
 Who comes first has it computed; the others wait with him. It goes on as long as anybody waits: whoever of them leaves, or runs out
-of time, takes nothing from the others. Where the computation itself ran out of the time that its first caller had, and others have
-more, it is begun again with theirs.
+of time, takes nothing from the others. Where the computation itself ran out of the time that it was given, its first caller's, and
+others have more, it is begun again with theirs, whether he still waits or not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from batching import Answer, DeadlineExceeded
 from service.protocol.infer import Encoded
@@ -20,6 +20,8 @@ from service.protocol.infer import Encoded
 How = Literal["hit", "miss", "joined"]
 #: Has the answer computed within so many seconds, or says at once why not.
 Compute = Callable[[float], asyncio.Future[Answer]]
+#: For less than this more it is not begun again (seconds).
+MORE_S: Final = 0.001
 
 
 @dataclass(slots=True)
@@ -36,37 +38,40 @@ class Given(Answer):
 class Flight:
     """``left`` is called once nobody waits any more, or the answer has been given: the flight is over."""
 
-    __slots__ = ("_begin", "_computing", "_left", "_loop", "_waiting")
+    __slots__ = ("_begin", "_computing", "_left", "_loop", "_until", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, left: Callable[[Answer | None], None]) -> None:
         self._loop = loop
         self._left = left
         self._begin: Compute | None = None
         self._computing: asyncio.Future[Answer] | None = None
+        self._until = -math.inf
         self._waiting: dict[asyncio.Future[Answer], float] = {}
 
     def first(self, begin: Compute, timeout_s: float) -> asyncio.Future[Answer]:
         """Who comes first: raises what ``begin`` does, and then there is no flight."""
         self._begin = begin
-        self._compute(timeout_s)
-        return self._wait(timeout_s)
+        until = self._loop.time() + timeout_s
+        self._compute(until, timeout_s)
+        return self._wait(until)
 
     def join(self, timeout_s: float) -> asyncio.Future[Answer]:
         """Who comes later."""
-        future = self._wait(timeout_s)
+        future = self._wait(self._loop.time() + timeout_s)
         timer = self._loop.call_later(timeout_s, self._late, future)
         future.add_done_callback(lambda _: timer.cancel())
         return future
 
-    def _wait(self, timeout_s: float) -> asyncio.Future[Answer]:
+    def _wait(self, until: float) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiting[future] = self._loop.time() + timeout_s
+        self._waiting[future] = until
         future.add_done_callback(self._leave)
         return future
 
-    def _compute(self, timeout_s: float) -> None:
+    def _compute(self, until: float, timeout_s: float) -> None:
         if self._begin is None:
             raise RuntimeError("a flight has a first")
+        self._until = until
         self._computing = self._begin(timeout_s)
         self._computing.add_done_callback(self._computed)
 
@@ -96,22 +101,22 @@ class Flight:
         error = computing.exception()
         if error is None:
             self._answer(computing.result())
-        elif isinstance(error, DeadlineExceeded) and (more_s := self._more_s()) > 0 and len(self._waiting) > 1:
-            self._again(more_s, error)
+        elif isinstance(error, DeadlineExceeded) and (until := self._latest()) > max(self._until + MORE_S, self._loop.time()):
+            self._again(until, error)
         else:
             self._fail(error)
 
-    def _more_s(self) -> float:
-        """The most time that anybody has left who waits."""
-        return max(self._waiting.values(), default=-math.inf) - self._loop.time()
+    def _latest(self) -> float:
+        """When the last of those who wait runs out of time."""
+        return max(self._waiting.values(), default=-math.inf)
 
-    def _again(self, timeout_s: float, error: BaseException) -> None:
-        now = self._loop.time()
+    def _again(self, until: float, error: BaseException) -> None:
+        enough = self._until + MORE_S
         for future, deadline in list(self._waiting.items()):
-            if deadline <= now and not future.done():
+            if deadline <= enough and not future.done():  # it is as late for him, were he also told so before his time was over
                 future.set_exception(error)
         try:
-            self._compute(timeout_s)
+            self._compute(until, until - self._loop.time())
         except Exception as refused:
             self._fail(refused)
 

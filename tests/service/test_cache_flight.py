@@ -91,6 +91,43 @@ async def test_who_has_more_time_than_the_first_has_it_computed_again() -> None:
     await patient
 
 
+async def test_who_has_more_time_has_it_computed_again_though_the_first_has_left() -> None:
+    model = Model()
+    flight = model.flight()
+    first, patient = flight.first(model.compute, 1.0), flight.join(5.0)
+    first.cancel()
+    await asyncio.sleep(1.0)
+    model.begun[0][1].set_exception(DeadlineExceeded("too late", "queue"))
+    await asyncio.sleep(0)
+    assert model.begun[1][0] == pytest.approx(4.0)
+    model.answer()
+    await patient
+
+
+async def test_who_has_no_more_time_than_the_first_had_does_not_have_it_computed_again() -> None:
+    model = Model()
+    flight = model.flight()
+    waiting = [flight.first(model.compute, 1.0), flight.join(1.0), flight.join(0.9)]
+    model.begun[0][1].set_exception(DeadlineExceeded("a call takes 2 s", "queue"))
+    for one in waiting:
+        with pytest.raises(DeadlineExceeded, match="a call takes"):
+            await one
+    assert len(model.begun) == 1
+
+
+async def test_whom_a_computation_fails_before_his_time_is_over_does_not_wait_for_the_next() -> None:
+    model = Model()
+    flight = model.flight()
+    first, patient = flight.first(model.compute, 1.0), flight.join(5.0)
+    model.begun[0][1].set_exception(DeadlineExceeded("a call takes 2 s", "queue"))
+    with pytest.raises(DeadlineExceeded, match="a call takes"):
+        await first
+    assert asyncio.get_running_loop().time() == 0.0
+    assert model.begun[1][0] == pytest.approx(5.0)
+    model.answer()
+    await patient
+
+
 async def test_an_error_is_everybodys() -> None:
     model = Model()
     flight = model.flight()
