@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Final, TypeVar, TypeVarTuple
@@ -74,7 +75,7 @@ async def create() -> quart.Response:
     intake = Intake(kind, encoding, signature, bounds)
     principal = grant().principal
     step = partial(desk.ledger.create, principal, model, version, label, callback=callback, idempotency_key=key)
-    job, known = await desk.ask(step)
+    job, known = await _made(desk, step)
     digest = hashlib.sha256(f"{kind}\n{encoding}\n".encode())
     if known:
         await _digest(service, digest)
@@ -166,6 +167,23 @@ async def _results(service: Service, desk: Desk, job: Job, at: int, stay: Stay, 
         last = {"error": known.message, "code": known.code}
     if last is not None:
         yield msgspec.json.encode(last) + b"\n"
+
+
+async def _made(desk: Desk, step: Callable[[], tuple[Job, bool]]) -> tuple[Job, bool]:
+    """The job, and whether it was there before. One that is made for a client who has left is abandoned: nobody sends its rows."""
+    making = asyncio.ensure_future(desk.ask(step))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.shield(_unmade(desk, making))
+        raise
+
+
+async def _unmade(desk: Desk, making: asyncio.Future[tuple[Job, bool]]) -> None:
+    with suppress(ServiceError):  # then there is none
+        job, known = await making
+        if not known:
+            await desk.ask(desk.ledger.abandon, job.id)
 
 
 async def _receive(service: Service, desk: Desk, job: Job, intake: Intake, digest: hashlib._Hash) -> None:
