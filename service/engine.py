@@ -86,6 +86,7 @@ class Engine:
         self.settings = Settings()
         self._open_shelf = open_shelf
         self._opening = asyncio.Lock()
+        self._configuring = asyncio.Lock()
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
         self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
         self.decoding_large = ThreadPoolExecutor(1, thread_name_prefix="tureen-decode-large")
@@ -207,17 +208,18 @@ class Engine:
     async def configure(self, model: str, changed: Changed) -> None:
         """Has every version of a model go by what was changed of it, in place of what was changed before; also those that are
         loaded later. Requests that it has taken are answered. Raises LoadError, after which nothing has changed."""
-        before = self.settings.changed.get(model, {})
-        self.settings.put(model, changed)
-        try:
-            manifests = [served.loaded.manifest for served in self._served.values() if served.model == model]
-            await self._make_room([overlaid(manifest, changed, model=model) for manifest in manifests])
-        except BaseException:
-            self.settings.put(model, before)
-            raise
-        self._served = {key: self._settled(served) if served.model == model else served for key, served in self._served.items()}
-        self._by_path = {}
-        self._limit()
+        async with self._configuring:  # one that fails puts back what was before it, and nothing that came meanwhile
+            before = self.settings.changed.get(model, {})
+            self.settings.put(model, changed)
+            try:
+                manifests = [served.loaded.manifest for served in self._served.values() if served.model == model]
+                await self._make_room([overlaid(manifest, changed, model=model) for manifest in manifests])
+            except BaseException:
+                self.settings.put(model, before)
+                raise
+            self._served = {key: self._settled(served) if served.model == model else served for key, served in self._served.items()}
+            self._by_path = {}
+            self._limit()
 
     async def look(self, model: str, config: str | None = None) -> None:
         """Raises what a load would at once: UnknownModel, LoadError. Loads nothing."""
