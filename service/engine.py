@@ -261,14 +261,21 @@ class Engine:
         await self._make_room([self.settings.of(loaded) for loaded in ready])
         before = self._served
         now: dict[tuple[str, int], Served] = {}
-        for loaded in ready:
-            key = (loaded.name, loaded.version)
-            kept = before.get(key)
-            now[key] = kept if kept is not None and kept.loaded is loaded else self._serve(loaded)
+        try:
+            for loaded in ready:
+                key = (loaded.name, loaded.version)
+                kept = before.get(key)
+                now[key] = kept if kept is not None and kept.loaded is loaded else self._serve(loaded)
+        except BaseException:  # the registry undoes the change
+            self._retire_all(now, but=before)
+            raise
         self._served, self._by_path = now, {}
         self._limit()
-        for key, served in before.items():
-            if now.get(key) is not served:
+        self._retire_all(before, but=now)
+
+    def _retire_all(self, those: Mapping[tuple[str, int], Served], *, but: Mapping[tuple[str, int], Served]) -> None:
+        for key, served in those.items():
+            if but.get(key) is not served:
                 self._meanwhile(self._retire(served))
 
     def _meanwhile(self, work: Coroutine[None, None, None]) -> None:
@@ -305,8 +312,6 @@ class Engine:
                 self.shelf = shelf
 
     def _serve(self, loaded: LoadedVersion) -> Served:
-        if not loaded.acquire():  # the batcher's own lease, for as long as it may call the model
-            raise NotReady(f"version {loaded.version} of model {loaded.name!r} was unloaded")
         self.settings.judge(loaded)
         runtime, settings = loaded.runtime, self.settings.of(loaded)
         batcher = Batcher(
@@ -320,6 +325,8 @@ class Engine:
             steady=runtime.platform != "python" and not any(-1 in spec.shape[1:] for spec in runtime.signature.inputs),
         )
         answers, slab = self._answers(loaded, settings.cache), Slab.of(loaded.recipe, policy_of(settings).max_rows)
+        if not loaded.acquire():  # the batcher's own lease, for as long as it may call the model; last, as what is above may fail
+            raise NotReady(f"version {loaded.version} of model {loaded.name!r} was unloaded")
         return Served(loaded.name, str(loaded.version), runtime.signature, loaded, batcher, answers, slab)
 
     def _answers(self, loaded: LoadedVersion, wanted: Cache) -> Answers | None:
