@@ -9,11 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
-import sys
-import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -36,18 +32,10 @@ from service.errors import Draining
 from service.protocol.infer import Infer
 from service.settings import Settings, policy_of
 from service.slab import Slab
+from service.threads import Threads
 
 log = logging.getLogger("tureen.engine")
 
-#: More threads than this many calls in flight are never needed; they are started one by one, as calls need them.
-THREADS = 256
-#: How many bodies are decoded at once, on so many cores. Each may take as much memory as the limits let it, and more would be no
-#: faster; one alone would make a small body wait for all of a large one. Of those one at a time is inflated: bombs take that
-#: memory once.
-DECODERS = max(2, min(4, os.cpu_count() or 1))
-#: How much less than the loop the threads weigh that inflate (as nice counts): on a core that they share, who waits for an answer
-#: goes before who sends what has yet to be unpacked.
-LATER = 15
 #: The batcher's priorities by a request's level; of any other level it is normal.
 PRIORITIES = {1: Priority.HIGH, 2: Priority.NORMAL, 3: Priority.LOW}
 #: The collector, not the GIL, makes the tail of the latencies: what is loaded is frozen out of it and it runs seldom.
@@ -76,9 +64,8 @@ class Served:
 
 
 class Engine:
-    """Serves what the registry has loaded. ``pool`` runs the calls, and whatever else must not block the loop; ``decoding`` what
-    makes much of large bodies, and has ``inflating`` unpack them, which lets go of the interpreter and gives way to everything.
-    ``decoding_large`` decodes the images of which no two may be decoded at once."""
+    """Serves what the registry has loaded. ``limits``: what one caller may ask of a model, for those whose newest version
+    says so."""
 
     def __init__(self, registry: Registry, open_shelf: Callable[[], Shelf] | None = None) -> None:
         self.registry = registry
@@ -87,14 +74,9 @@ class Engine:
         self._open_shelf = open_shelf
         self._opening = asyncio.Lock()
         self._configuring = asyncio.Lock()
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="tureen-call")
-        self.decoding = ThreadPoolExecutor(DECODERS, thread_name_prefix="tureen-decode")
-        self.decoding_large = ThreadPoolExecutor(1, thread_name_prefix="tureen-decode-large")
-        self.inflating = ThreadPoolExecutor(1, thread_name_prefix="tureen-inflate", initializer=_give_way)
-        self._control = ThreadPoolExecutor(1, thread_name_prefix="tureen-control")
+        self.threads = Threads()
         self._served: dict[tuple[str, int], Served] = {}
         self._by_path: dict[tuple[str, str | None, str | None], Served] = {}
-        #: What one caller may ask of a model, for those whose newest version says so.
         self.limits: dict[str, ModelLimits] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._loaded = False
@@ -223,7 +205,7 @@ class Engine:
 
     async def look(self, model: str, config: str | None = None) -> None:
         """Raises what a load would at once: UnknownModel, LoadError. Loads nothing."""
-        await asyncio.get_running_loop().run_in_executor(self.pool, self.registry.look, model, config)
+        await asyncio.get_running_loop().run_in_executor(self.threads.calls, self.registry.look, model, config)
 
     def give_up(self) -> None:
         """The time to finish in is over: whatever is still queued or computed ends with Draining."""
@@ -245,16 +227,12 @@ class Engine:
             log.warning("a model is still at work after %g s, and is left to it", PATIENCE_S)
         if self.shelf is not None:
             await self.shelf.close()
-        self._control.shutdown(wait=False, cancel_futures=True)
-        self.decoding.shutdown(wait=False, cancel_futures=True)
-        self.decoding_large.shutdown(wait=False, cancel_futures=True)
-        self.inflating.shutdown(wait=False, cancel_futures=True)
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.threads.close()
 
     async def _in_control(self, step: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         self.registry.on_change = lambda ready: asyncio.run_coroutine_threadsafe(self._follow(ready), loop).result()
-        await loop.run_in_executor(self._control, step)
+        await loop.run_in_executor(self.threads.control, step)
 
     async def _follow(self, ready: list[LoadedVersion]) -> None:
         """Makes the tables say what is ready; batchers of what is not any more finish what they hold."""
@@ -307,7 +285,7 @@ class Engine:
         """Opens the shelf, once there is a version whose answers may be kept."""
         async with self._opening:
             if self.shelf is None and self._open_shelf is not None and any(settings.cache.ttl_s for settings in wanted):
-                shelf = await asyncio.get_running_loop().run_in_executor(self.pool, self._open_shelf)
+                shelf = await asyncio.get_running_loop().run_in_executor(self.threads.calls, self._open_shelf)
                 await shelf.start()
                 self.shelf = shelf
 
@@ -317,7 +295,7 @@ class Engine:
         batcher = Batcher(
             runtime.infer,
             policy_of(settings),
-            self.pool,
+            self.threads.calls,
             name=f"model {loaded.name!r} version {loaded.version}",
             stacked=runtime.signature.batched,
             pure=runtime.pure,
@@ -345,11 +323,4 @@ class Engine:
         if served.answers is not None:
             await served.answers.drop()
         # Closing a model may take a while (user code, large frees): not on the loop.
-        await asyncio.get_running_loop().run_in_executor(self.pool, served.loaded.release)
-
-
-def _give_way() -> None:
-    """Lets all other threads go before this one, where the system knows threads apart."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + LATER)  # as far as 19, the last
+        await asyncio.get_running_loop().run_in_executor(self.threads.calls, served.loaded.release)

@@ -90,7 +90,7 @@ class Inference:
             else:
                 answer = await (self._look_and_submit if infer.pictures else self._submit)(request, served, infer)
             if answer.nbytes > LARGE:
-                response = await self._in_thread(self.engine.pool, self.respond, request, answer)
+                response = await self._in_thread(self.engine.threads.calls, self.respond, request, answer)
             else:
                 response = self.respond(request, answer)
         except Exception as error:
@@ -232,9 +232,9 @@ class Inference:
         look = partial(self._look, request, served)
         async with until.kept(IMAGES):
             try:
-                infer = request.infer = await self._in_thread(self.engine.decoding, look, preparing.small)
+                infer = request.infer = await self._in_thread(self.engine.threads.decoding, look, preparing.small)
             except Large:  # a queue of their own: large ones wait for each other, and no small one for them
-                infer = request.infer = await self._in_thread(self.engine.decoding_large, look, preparing.rest)
+                infer = request.infer = await self._in_thread(self.engine.threads.decoding_large, look, preparing.rest)
         request.waited_s = perf_counter() - request.started
         for seen in infer.seen:
             if isinstance(seen, Refused) and seen.limit:
@@ -264,7 +264,7 @@ class Inference:
         given = timeout_s(request.headers.get(b"x-request-timeout-ms"), None)
         until = Until(inf if given is None else request.started + given)
         async with until.kept("the request's body was read"):
-            infer = request.infer = await self._in_thread(self.engine.decoding, self._inflate_and_decode, request, served)
+            infer = request.infer = await self._in_thread(self.engine.threads.decoding, self._inflate_and_decode, request, served)
         if given is not None:
             request.waited_s = perf_counter() - request.started
         return infer
@@ -273,7 +273,7 @@ class Inference:
         body, encoding = request.body, request.headers.get(b"content-encoding")
         if encoding is not None:
             limit = self.limits.inflated_bytes
-            body = self.engine.inflating.submit(coding.inflate, body, encoding.decode("latin-1"), limit).result()
+            body = self.engine.threads.inflating.submit(coding.inflate, body, encoding.decode("latin-1"), limit).result()
         infer = self._read(request, served, body)
         if served.answers is not None and not infer.pictures:
             request.key = served.answers.key(infer)  # which takes a while, of much

@@ -127,7 +127,7 @@ async def _current() -> Published:
             offers = [offer for offer in offers_of(served, labels) if offer.model in models]
             asked = asked_by(service.config)
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(engine.pool, _built, routes_of(current_app), offers, asked)
+            found = await loop.run_in_executor(engine.threads.calls, _built, routes_of(current_app), offers, asked)
             kept.keep(models, found)
         return found
 

@@ -33,7 +33,7 @@ def page_headers(images: str) -> Mapping[str, str]:
 
 async def read(content: Callable[[str], Published], name: str) -> Published:
     """What that makes of the name, in a thread: a file is read and compressed when it is first asked for."""
-    return await asyncio.get_running_loop().run_in_executor(service_of().engine.pool, content, name)
+    return await asyncio.get_running_loop().run_in_executor(service_of().engine.threads.calls, content, name)
 
 
 def sent(content: Published, headers: Mapping[str, str], vary: str = "Accept-Encoding") -> quart.Response:

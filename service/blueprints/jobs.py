@@ -270,4 +270,4 @@ def _common() -> tuple[Header, ...]:
 
 
 async def _in_thread(service: Service, step: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-    return await asyncio.get_running_loop().run_in_executor(service.engine.decoding, step, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(service.engine.threads.decoding, step, *arguments)

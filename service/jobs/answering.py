@@ -106,7 +106,7 @@ class Answering:
         return tfserving.decode(body, served.signature, None, self._content)
 
     async def _in_thread(self, step: Callable[[], Made]) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._engine.decoding, step)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.threads.decoding, step)
 
     def _encode(self, job_id: str, served: Served, infer: Infer, answer: Answer, first: int) -> Lines:
         """An answer's lines. A row whose result JSON cannot say has its error alone."""

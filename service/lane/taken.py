@@ -131,7 +131,7 @@ class Taken:
             write(response)
 
     async def _respond_slowly(self, answer: Answer) -> None:
-        pool = self._inference.engine.pool
+        pool = self._inference.engine.threads.calls
         try:
             response = await asyncio.get_running_loop().run_in_executor(pool, self._inference.respond, self._request, answer)
         except Exception as error:

@@ -58,7 +58,7 @@ class Exporter:
         """All workers' metrics. Written in a thread, one scrape after the other."""
         async with self._turn:
             self._probe.publish()
-            writing = asyncio.get_running_loop().run_in_executor(self._engine.pool, self._exposition.write, accept)
+            writing = asyncio.get_running_loop().run_in_executor(self._engine.threads.calls, self._exposition.write, accept)
             try:
                 body, content_type = await asyncio.shield(writing)
             except asyncio.CancelledError:

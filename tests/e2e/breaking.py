@@ -20,7 +20,7 @@ def extend(app: Quart) -> None:
         """The pool of `affine` takes no more calls, which is a defect of its batcher."""
         engine = service_of().engine
         served = engine.served("affine")
-        broken, engine.pool = engine.pool, ThreadPoolExecutor(64)
+        broken, engine.threads.calls = engine.threads.calls, ThreadPoolExecutor(64)
         broken.shutdown(wait=False)
         with contextlib.suppress(Defect):
             await served.batcher.submit({"x": np.zeros((1, 4), np.float32)}, 1)

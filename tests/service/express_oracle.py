@@ -345,8 +345,8 @@ async def house(repository: Path, loop: Clockwork) -> AsyncIterator[House]:
     app = create_app(Config(repository=repository, limits=limits, server="uvicorn"))
     service = service_of(app)
     stove = Stove(8)
-    service.engine.pool.shutdown()
-    service.engine.pool = service.engine.decoding = stove
+    service.engine.threads.calls.shutdown()
+    service.engine.threads.calls = service.engine.threads.decoding = stove
     async with app.test_app():
         if service.loading is None:
             raise TypeError("the app loads nothing")

@@ -162,7 +162,7 @@ async def test_without_a_store_one_of_several_workers_refuses(tmp_path: Path) ->
 
 async def test_a_batcher_that_failed_turns_every_workers_readiness_red(kitchen: Kitchen, pair: tuple[Worker, Worker]) -> None:
     one, other = pair
-    broken, one.service.engine.pool = one.service.engine.pool, ThreadPoolExecutor(1)
+    broken, one.service.engine.threads.calls = one.service.engine.threads.calls, ThreadPoolExecutor(1)
     broken.shutdown()  # a batcher whose pool takes no calls has a defect
     assert await one.answer() == "internal"
     await until(lambda: not kitchen.board[0].ready)

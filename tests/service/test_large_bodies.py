@@ -17,7 +17,7 @@ from models.vision.prepare import LARGE
 from service.app import create_app
 from service.config import Config
 from service.context import service_of
-from service.engine import DECODERS
+from service.threads import DECODERS
 
 SMALL = encoded(picture(8, 8), "PNG")
 
@@ -43,7 +43,7 @@ async def app(demo: Path) -> AsyncIterator[Quart]:
 def held(app: Quart) -> threading.Event:
     """The thread of the large images is busy until this is set."""
     held = threading.Event()
-    service_of(app).engine.decoding_large.submit(held.wait)
+    service_of(app).engine.threads.decoding_large.submit(held.wait)
     return held
 
 
@@ -79,7 +79,7 @@ async def as_task(reply: Awaitable[Response]) -> Response:
 
 async def test_a_large_body_is_not_waited_for_past_the_time_that_its_sender_gave(app: Quart) -> None:
     held = threading.Event()
-    decoding = service_of(app).engine.decoding
+    decoding = service_of(app).engine.threads.decoding
     busy = [decoding.submit(held.wait) for _ in range(DECODERS)]
     rows = {"instances": [[[[0.5] * 8] * 8]] * 1024}
     asking = app.test_client().post("/v1/models/digits:predict", json=rows, headers={"X-Request-Timeout-Ms": "200"})

@@ -1,4 +1,4 @@
-"""The engine's threads."""
+"""The threads beside the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine import LATER
+from service.threads import LATER
 from tests.service.measured import repository, started
 
 
@@ -20,5 +20,5 @@ def own_nice() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells threads' priorities apart")
 async def test_who_inflates_gives_way_to_who_answers(tmp_path: Path) -> None:
     async with started(repository(tmp_path)) as engine:
-        assert engine.inflating.submit(own_nice).result() == min(19, own_nice() + LATER)
-        assert engine.decoding.submit(own_nice).result() == engine.pool.submit(own_nice).result() == own_nice()
+        assert engine.threads.inflating.submit(own_nice).result() == min(19, own_nice() + LATER)
+        assert engine.threads.decoding.submit(own_nice).result() == engine.threads.calls.submit(own_nice).result() == own_nice()
