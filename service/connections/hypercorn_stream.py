@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hypercorn.events import Closed
-from hypercorn.protocol.events import Body, EndBody, Event
+from hypercorn.protocol.events import Body, EndBody, Event, StreamClosed
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.typing import ASGISendEvent
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent
 from hypercorn.typing import Event as TurnEvent
 
 from service.connections.clock import ReadingClock
@@ -81,6 +81,8 @@ class Stream(HTTPStream):
             self.moved = self.clock.time()
         elif isinstance(event, EndBody):
             self.whole = True
+        elif isinstance(event, StreamClosed) and not self.whole:
+            self._let_go()
         await super().handle(event)
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
@@ -89,6 +91,14 @@ class Stream(HTTPStream):
             await super().app_send(message)
         else:
             await asyncio.sleep(0)  # an app that only sends would not let the loop turn, and cancel it
+
+    def _let_go(self) -> None:
+        """Lets go of what the app has not taken of a body whose end will never come. Hypercorn 0.18 keeps ten pieces for it, and
+        where they are there waits until it takes one: with the connection's end, and with the app's own last word."""
+        if self.app_put is not None:
+            queue: asyncio.Queue[ASGIReceiveEvent] = getattr(self.app_put, "__self__")  # noqa: B009  typed as any callable
+            while not queue.empty():
+                queue.get_nowait()
 
     def end(self, limits: Limits) -> End:
         """When its body is late."""

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,26 @@ def test_a_client_that_leaves_within_its_body_leaves_no_job(stand: Stand) -> Non
     assert stand.mine.jobs() == before
     connection.leave()
     until(lambda: stand.mine.ask("POST", f"{JOBS}?model=affine", body, keyed).status == 202, "the key is free again")
+
+
+@pytest.mark.parametrize("kind", ["hypercorn", "uvicorn"])
+def test_a_job_that_is_refused_within_its_body_leaves_no_connection_behind(kitchen: Path, tmp_path: Path, kind: str) -> None:
+    def connections() -> str:
+        return next(line for line in server.get("/metrics").body.decode().splitlines() if line.startswith("tureen_connections{"))
+
+    told = "Host: tureen\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100000000\r\nExpect: 100-continue\r\n\r\n"
+    head, rows = f"POST {JOBS}?model=affine HTTP/1.1\r\n{told}".encode(), b"[1, 2, 3, 4]\n" * 5000 + b"no row\n"
+    with serving(kitchen, cwd=tmp_path, kind=kind) as server:
+        alone = connections()
+        for _ in range(3):
+            connection = Wire(server)
+            connection.send(head)
+            assert connection.reply().status == 100
+            with suppress(ConnectionError):  # it is answered within its body, and closed
+                while not connection.readable:
+                    connection.send(rows)
+            connection.leave()
+        until(lambda: connections() == alone, "the connections are closed")
 
 
 def test_a_body_in_pieces_is_read_as_it_comes(stand: Stand) -> None:
