@@ -74,7 +74,8 @@ class Child:
         self._read()  # its last words
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
-        self.line.phase, self.line.ready, self.line.connections = Phase.GONE, False, 0
+        gone = Phase.NONE if self.leaving else Phase.GONE  # nobody has to take the place of one that left as it was told
+        self.line.phase, self.line.ready, self.line.connections = gone, False, 0
         now = time.monotonic()
         self.ended.set_result(Exit(now, code, None if self._served_at is None else now - self._served_at))
 

@@ -71,7 +71,8 @@ class Crew:
     def start(self, config: Config) -> Child:
         """A new worker. Raises OSError where the system has no room for one."""
         taken = {child.line.slot for child in self._children}
-        line = next(line for line in self._board if line.slot not in taken)
+        free = [line for line in self._board if line.slot not in taken]
+        line = min(free, key=lambda line: line.phase is not Phase.GONE)  # the place of one that died, before any other
         spawned, self._first = self._first or spawn(), None
         child = Child(spawned, line, self._heard)
         self._children.append(child)

@@ -216,6 +216,20 @@ def test_a_hang_up_reloads_the_configuration_without_a_failed_request(kitchen: P
         assert [server.post(PATH, long).status for _ in range(4)] == [200] * 4
 
 
+def test_nobody_is_missed_who_left_as_told_or_was_replaced(kitchen: Path, tmp_path: Path) -> None:
+    def gone() -> str:
+        return next(line for line in server.get("/metrics").body.decode().splitlines() if 'phase="gone"' in line)
+
+    with serving(kitchen, *TWO, cwd=tmp_path) as server:
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: said(server, "the configuration is reloaded: 2 workers"), "both workers are replaced")
+        assert gone().endswith(" 0.0")
+        (killed, *_) = server.workers
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in server.workers and len(server.workers) == 2, "it is replaced")
+        until(lambda: gone().endswith(" 0.0"), "nobody is missed")
+
+
 def test_a_hang_up_changes_the_number_of_workers(kitchen: Path, tmp_path: Path) -> None:
     file = tmp_path / "tureen.toml"
     file.write_text("workers = 1\n")
