@@ -82,7 +82,7 @@ class Http1(H11Protocol):
         data, error = self.framing.judge(event.data)
         if self.framing.handed_over and not handed_over and await self._rushes(data):
             data, error = b"", BadRequest(TOO_EARLY)
-        if data or error is None:
+        if data or not event.data:  # h11 takes no bytes for the client's end, which they are only where none came
             await super().handle(RawData(data))
         if error is not None:
             await self.end(error)

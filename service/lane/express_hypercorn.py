@@ -11,11 +11,10 @@ import asyncio
 
 import h11
 import hypercorn.asyncio.run
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
 from service.connections.hypercorn_connection import Connection
-from service.connections.hypercorn_protocols import use_protocols
+from service.connections.hypercorn_protocols import Http1, use_protocols
 from service.connections.hypercorn_watch import Watches
 from service.context import Service
 from service.guard.input.framing import END
@@ -48,7 +47,7 @@ class ExpressConnection(Connection):
         if head is None or len(data) != end + head.length or self.writer.transport.get_write_buffer_size() > 0:
             return False
         protocol = self.protocol.protocol
-        if not isinstance(protocol, H11Protocol) or protocol.keep_alive_requests >= self.config.keep_alive_max_requests:
+        if not isinstance(protocol, Http1) or protocol.keep_alive_requests >= self.config.keep_alive_max_requests:
             return False
         protocol.keep_alive_requests += 1
         self._idle.since = None
@@ -59,9 +58,9 @@ class ExpressConnection(Connection):
         return True
 
     def _is_between(self) -> bool:
-        """Whether h11 stands between two requests, with no byte of the next."""
+        """Whether h11 stands between two requests, with no byte of the next, nor of the empty line before it."""
         protocol = self.protocol.protocol
-        if self._idle.since is None or not isinstance(protocol, H11Protocol):
+        if self._idle.since is None or not isinstance(protocol, Http1) or protocol.framing.lined:
             return False
         connection = protocol.connection
         return (
@@ -98,7 +97,7 @@ class ExpressConnection(Connection):
 
     def _learn(self, data: bytes) -> None:
         protocol = self.protocol.protocol
-        if not isinstance(protocol, H11Protocol) or not isinstance(protocol.stream, HTTPStream):
+        if not isinstance(protocol, Http1) or not isinstance(protocol.stream, HTTPStream):
             return
         stream = protocol.stream
         scope = stream.scope

@@ -78,6 +78,26 @@ def test_requests_sent_ahead_are_answered_in_order(server: Server) -> None:
         assert connection.reply().json() == ANSWER
 
 
+def test_an_empty_line_before_a_request_is_passed_over_in_a_packet_of_its_own(server: Server) -> None:
+    with wire(server) as connection:
+        for _ in range(3):
+            connection.send(b"\r\n")
+            assert server.get("/v2/health/live").status == 200  # the line has been read by then
+            connection.send(post(PATH, BODY))
+            assert connection.reply().json() == ANSWER
+
+
+def test_half_an_empty_line_before_a_request_that_is_known_is_no_http(server: Server) -> None:
+    with wire(server) as connection:
+        for _ in range(3):
+            connection.send(post(PATH, BODY))
+            assert connection.reply().json() == ANSWER
+        connection.send(b"\r")
+        assert server.get("/v2/health/live").status == 200
+        connection.send(post(PATH, BODY))
+        assert connection.reply().status == 400
+
+
 def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(server: Server) -> None:
     head, body = post(PATH, BODY, "Expect: 100-continue").split(b"\r\n\r\n")
     with wire(server) as connection:
