@@ -241,6 +241,19 @@ TAKEN = [
         (200, 200),
         False,
     ),
+    *(
+        Case(
+            f"chunk extension {text!r}",
+            head("Transfer-Encoding: chunked") + b"1d" + text + b"\r\n" + _CHUNKED[4:] + _OK,
+            (200, 200),
+            False,
+        )
+        for text in (b"; a=b", b";a = b", b";\ta", b';a="b;c"')
+    ),
+    *(
+        Case(f"trailer {text!r}", head("Transfer-Encoding: chunked") + _CHUNKED[:-2] + text + b"\r\n\r\n" + _OK, (200, 200), False)
+        for text in (b"X: y", b"Connection: close", b"Proxy-Connection: close", b"Upgrade: x", b"Connection: upgrade\r\nUpgrade: x")
+    ),
     Case(
         "absolute target of the same host", head(_SIZE, first=f"POST http://TUREEN{PATH} HTTP/1.1") + _BODY + _OK, (200, 200), False
     ),

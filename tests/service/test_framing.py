@@ -135,6 +135,14 @@ def test_between_is_only_where_no_byte_of_a_request_waits() -> None:
     assert framing.between
 
 
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_neither_a_chunks_extension_nor_a_trailer_passes(size: int) -> None:
+    coding, body = "Transfer-Encoding: chunked", b"3; a=b\r\nabc\r\n2\r\nde\r\n0;c\r\nConnection: close\r\nX: y\r\n\r\n"
+    data = request(coding, body=body) + request()
+    passed, error = judged(*(data[at : at + size] for at in range(0, len(data), size)))
+    assert (passed, error) == (request(coding, body=b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n") + request(), None)
+
+
 def test_a_websockets_frames_pass_unread() -> None:
     handshake = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
     assert judged(handshake, b"\x81\x00\r\n\r\n") == (handshake + b"\x81\x00\r\n\r\n", None)

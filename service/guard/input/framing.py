@@ -3,7 +3,8 @@
 Who stands in front of a server and reads a request's end elsewhere than the server does lets through what it never saw: request
 smuggling. The two parsers that our servers have, llhttp and h11, forgive different things, so the bytes pass here first: what RFC
 9112 lets be read in two ways is refused, and so is a head that is over its limits, however its bytes arrive. What passes, every
-parser reads alike. Nothing is kept but an unfinished head or line.
+parser reads alike: extensions of chunks and trailers do not, which nobody here has a use for and llhttp reads as headers. Nothing is
+kept but an unfinished head or line.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Framing:
         "_blank",
         "_checked",
         "_chunks",
+        "_instead",
         "_left",
         "_lines",
         "_most_bytes",
@@ -45,7 +47,6 @@ class Framing:
         "_most_lines",
         "_next",
         "_part",
-        "_plain",
         "_read",
         "_spare",
     )
@@ -60,7 +61,7 @@ class Framing:
         self._left = 0  # of a body, or of a chunk, in bytes
         self._spare = 0
         self._blank = b""
-        self._plain = b""
+        self._instead: bytes | None = None  # what passes for the bytes of the last step, where they do not themselves
 
     @property
     def between(self) -> bool:
@@ -79,25 +80,28 @@ class Framing:
 
     def judge(self, data: bytes) -> tuple[bytes, ServiceError | None]:
         """What of the client's bytes a parser may read, and why it may read no more: then nothing is to be judged any more."""
-        at = begun = 0
+        at = begun = since = 0
+        passed: list[bytes] = []  # of the data before `since`
         try:
             while at < len(data):
                 if self._read is Framing._silence:
-                    return data[:at], None
+                    break
                 if self._read is Framing._head and not self._part:
                     begun = at
                     if self._skips(data[at]):
-                        data = data[:at] + data[at + 1 :]
+                        passed.append(data[since:at])
+                        since = at = at + 1
                         continue
+                start = at
                 at = self._read(self, data, at)
-                if self._plain:
-                    data, at = data[:begun] + self._plain + data[at:], begun + len(self._plain)
-                    self._plain = b""
+                if self._instead is not None:
+                    passed += (data[since:start], self._instead)
+                    since, self._instead = at, None
                 if self._read is not Framing._head:
                     begun = at
         except ServiceError as error:
-            return data[:begun], error.with_traceback(None)
-        return data, None
+            return b"".join((*passed, data[since:begun])), error.with_traceback(None)
+        return b"".join((*passed, data[since:at])) if passed or at < len(data) else data, None
 
     def _skips(self, byte: int) -> bool:
         """Whether the byte is of the one empty line that may stand before a request (RFC 9112, 2.2)."""
@@ -117,7 +121,7 @@ class Framing:
             end = data.find(END, at)
             if end >= 0:
                 end += len(END)
-                self._plain = self._begin(data[at:end], end == len(data))
+                self._instead = self._begin(data[at:end], end == len(data)) or None
                 return end
         known = len(part)
         part += data[at : at + self._most_bytes + 1 - known]
@@ -178,9 +182,9 @@ class Framing:
 
     def _chunk_line(self, data: bytes, at: int) -> int:
         if not self._part:
-            at = self._whole_chunks(data, at)
-            if at == len(data):
-                return at
+            end = self._whole_chunks(data, at)
+            if end > at:
+                return end
         line, at = self._line(data, at)
         if line is None:
             return at
@@ -189,6 +193,7 @@ class Framing:
             raise BadRequest(NO_CHUNKS)
         if chunk[2]:
             self._spend(len(chunk[2]))
+        self._instead = chunk[1] + b"\r\n"
         self._count_chunk()
         self._left = int(chunk[1], 16)
         self._read = Framing._chunk if self._left else Framing._trailer
@@ -232,7 +237,7 @@ class Framing:
         if line is None:
             return at
         if line == b"\r\n":
-            self._read = self._next
+            self._read, self._instead = self._next, line
             self._lines = 0
             return at
         if not FIELD_LINE.fullmatch(line) or line.lower().startswith(_NO_TRAILERS):
@@ -244,7 +249,8 @@ class Framing:
         return at
 
     def _line(self, data: bytes, at: int) -> tuple[bytes | None, int]:
-        """A line with its end, None where that has not come, and where in the data it ends."""
+        """A line with its end, None where that has not come, and where in the data it ends. Nothing of it passes by itself."""
+        self._instead = b""
         end = data.find(b"\n", at, at + self._most_bytes + 1) + 1
         self._part += data[at : end or len(data)]
         if not end:
