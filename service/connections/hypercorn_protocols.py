@@ -60,6 +60,7 @@ class Http1(H11Protocol):
 
     inference: Inference
     refused = False
+    last = False  # the request in work is the connection's last, and h11 may not know
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -115,12 +116,21 @@ class Http1(H11Protocol):
         """No other protocol is gone over to."""
 
     async def _create_stream(self, request: h11.Request) -> None:
+        if self.framing.over:  # h11 knows of Connection alone
+            said = [value.lower().split(b",") for name, value in request.headers if name == b"proxy-connection"]
+            self.last = any(wish.strip(b" \t") == b"close" for wishes in said for wish in wishes)
         if not request.target.startswith(b"/"):  # absolute, of the host that Host names
             path = request.target[len(authority(request.target)) :]
             request = h11.Request(
                 method=request.method, target=path, headers=list(request.headers), http_version=request.http_version
             )
         await super()._create_stream(request)
+
+    async def stream_send(self, event: Event) -> None:
+        """What the app answers."""
+        if self.last and isinstance(event, Response):
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
         await self._refuse(refusal(status_code))

@@ -113,6 +113,7 @@ class ExpressConnection(Connection):
             and len(data) == end + int(length)
             and int(length) <= self.service.inference.limits.body_bytes
             and b"connection" not in headers
+            and b"proxy-connection" not in headers
             and LEAVE.isdisjoint(headers)
         ):
             # Its request is judged where it is answered; that is another task, which may not have begun.

@@ -265,5 +265,10 @@ TAKEN = [
         False,
     ),
     Case("nothing is read behind Connection: close", head(_SIZE, "Connection: close") + _BODY + _SECOND + b"\0", (200,)),
+    *(
+        Case(f"nothing is read behind {text!r}", head(_SIZE, text) + _BODY + _SECOND + b"\0", (200,))
+        for text in ("Proxy-Connection: close", "proxy-connection: x, Close")
+    ),
+    Case("Proxy-Connection: keep-alive", head(_SIZE, "Proxy-Connection: keep-alive") + _BODY + _OK, (200, 200), False),
     Case("100 headers", head(*["X: y"] * 98, _SIZE) + _BODY, (200,), False),
 ]

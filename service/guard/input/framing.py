@@ -3,8 +3,8 @@
 Who stands in front of a server and reads a request's end elsewhere than the server does lets through what it never saw: request
 smuggling. The two parsers that our servers have, llhttp and h11, forgive different things, so the bytes pass here first: what RFC
 9112 lets be read in two ways is refused, and so is a head that is over its limits, however its bytes arrive. What passes, every
-parser reads alike: extensions of chunks and trailers do not, which nobody here has a use for and llhttp reads as headers. Nothing is
-kept but an unfinished head or line.
+parser reads alike; extensions of chunks and trailers do not pass: nobody here has a use for them, and llhttp takes trailers for
+headers. Nothing is kept but an unfinished head or line.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Framing:
     def lined(self) -> bool:
         """Whether the empty line that may stand before a request has come, or a part of it, and no request yet."""
         return bool(self._blank)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last request of the connection has begun."""
+        return self._next is Framing._silence
 
     @property
     def handed_over(self) -> bool:

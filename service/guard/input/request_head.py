@@ -24,6 +24,8 @@ _ABSOLUTE: Final = re.compile(rb"(https?://([^/?@]+))/.*")
 _LISTED: Final = re.compile(rb"(?:" + _TOKEN + rb"+[ \t]*,[ \t]*)*chunked")
 _UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r]*")
 _CONNECTION: Final = b"\r\nconnection:"
+#: What old clients say to a proxy in its place, which llhttp takes for it.
+_PROXY_CONNECTION: Final = b"\r\nproxy-connection:"
 _SLASH: Final = ord("/")
 
 NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
@@ -57,7 +59,7 @@ def read_head(head: bytes, most_bytes: int, most_lines: int) -> RequestHead:
     old = request[3] == b"0"
     _check_host(low, request[2], old)
     length = _length(low, old)
-    wishes = _wishes(low)
+    wishes = _wishes(low, _CONNECTION)
     upgrades = low.count(b"\r\nupgrade:")
     if upgrades and b"upgrade" in wishes and b"websocket" in low:
         # Servers look at the last of several, and what is no upgrade to them is not to be taken for one here.
@@ -67,7 +69,8 @@ def read_head(head: bytes, most_bytes: int, most_lines: int) -> RequestHead:
                 raise BadRequest(NO_UPGRADE)
             return RequestHead(0, websocket=True)
     # Nothing else is upgraded to, but llhttp would take the body for the other protocol's.
-    return RequestHead(length, old or b"close" in wishes, plain=_UPGRADE.sub(b"", head) if upgrades else b"")
+    last = old or b"close" in wishes or b"close" in _wishes(low, _PROXY_CONNECTION)
+    return RequestHead(length, last, plain=_UPGRADE.sub(b"", head) if upgrades else b"")
 
 
 def authority(target: bytes) -> bytes:
@@ -111,14 +114,14 @@ def _value(low: bytes, name: bytes, space: bytes = b" \t") -> bytes:
     return low[at : low.index(b"\r\n", at)].strip(space)
 
 
-def _wishes(low: bytes) -> Collection[bytes]:
-    """What the Connection headers list, in lower case."""
-    at = low.find(_CONNECTION)
+def _wishes(low: bytes, name: bytes) -> Collection[bytes]:
+    """What the headers of that name list, in lower case."""
+    at = low.find(name)
     wishes: list[bytes] = []
     while at >= 0:
-        end = low.index(b"\r\n", at := at + len(_CONNECTION))
+        end = low.index(b"\r\n", at := at + len(name))
         wishes += [wish.strip(b" \t") for wish in low[at:end].split(b",")]
-        at = low.find(_CONNECTION, end)
+        at = low.find(name, end)
     return wishes
 
 
