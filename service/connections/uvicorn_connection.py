@@ -44,6 +44,7 @@ class Connection(HttpToolsProtocol):
     idle_since: float | None = None
     idle_timer: asyncio.TimerHandle | None = None
     unsent: Unread
+    refusal: ServiceError | None = None  # of what came behind requests that are yet to be answered
     running: RequestResponseCycle | None = None  # what the app works on; ``cycle`` is the last of several pipelined requests
 
     # -- what the socket tells ---------------------------------------------------------------------------------------------------
@@ -159,8 +160,22 @@ class Connection(HttpToolsProtocol):
         self.refuse(BadRequest(NO_HTTP))
 
     def refuse(self, error: ServiceError) -> None:
-        """Answers what cannot be read on, and ends the connection."""
+        """Answers what cannot be read on, once what came whole before it has been answered, and ends the connection."""
+        broken = self.cycle if self.headed and not self.between else None
         self.between, self.refused = False, True
+        if self.pipeline and self.pipeline[0][0] is broken:
+            self.pipeline.popleft()
+        if self.at_work() in (None, broken):
+            self.turn_away(error)
+        else:
+            self.refusal = error
+
+    def at_work(self) -> RequestResponseCycle | None:
+        """The request that is being answered."""
+        return None if self.running is None or self.running.response_complete else self.running
+
+    def turn_away(self, error: ServiceError) -> None:
+        """Answers with the error, and ends the connection."""
         self.flush()  # what was answered before goes out before
         begun = answered(self.cycle) or answered(self.running)
         self.drop()
@@ -187,7 +202,7 @@ class Connection(HttpToolsProtocol):
 
     def forget(self) -> None:
         """Lets go of what points back here: what is garbage in a cycle waits for a collector that runs seldom."""
-        self.idle_timer = self.late_timer = self.running = None
+        self.idle_timer = self.late_timer = self.running = self.refusal = None
         self.cycle = None  # type: ignore[assignment]  # as before the first
         self.pipeline.clear()
 
@@ -211,6 +226,9 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
+            return
+        if self.refusal is not None:
+            self.turn_away(self.refusal)
             return
         self.idle_since = self.loop.time()
         if not self.between and not self.headed:

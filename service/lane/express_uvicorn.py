@@ -18,6 +18,7 @@ from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.connections.departures import Departures
@@ -114,6 +115,10 @@ class ExpressProtocol(Connection):
     def flush(self) -> None:
         """Writes what waits to be written."""
         self.outbox.flush()
+
+    def at_work(self) -> RequestResponseCycle | None:
+        """The request that is being answered."""
+        return super().at_work() if self.last is None or self.last.response_complete else self.last
 
     def drop(self) -> None:
         """Whatever is in work has nobody to be answered to: it is withdrawn from the batch."""

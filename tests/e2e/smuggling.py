@@ -220,47 +220,47 @@ SIZES = [
 
 REFUSED = [*LENGTHS, *CODINGS, *CHUNKS, *LINES, *TARGETS, *SIZES]
 
-_OK = head(_SIZE) + _BODY
+OK = head(_SIZE) + _BODY
 #: What has one meaning, and gets it: the answers to the request and to what follows it.
 TAKEN = [
-    Case("two requests", _OK + _OK, (200, 200), False),
-    Case("an empty line before a request", b"\r\n" + _OK + b"\r\n" + _OK, (200, 200), False),
-    Case("Content-Length with zeros before it", head("Content-Length: 00029") + _BODY + _OK, (200, 200), False),
-    Case("Content-Length with spaces and tabs around it", head("Content-Length: \t 29 \t") + _BODY + _OK, (200, 200), False),
+    Case("two requests", OK + OK, (200, 200), False),
+    Case("an empty line before a request", b"\r\n" + OK + b"\r\n" + OK, (200, 200), False),
+    Case("Content-Length with zeros before it", head("Content-Length: 00029") + _BODY + OK, (200, 200), False),
+    Case("Content-Length with spaces and tabs around it", head("Content-Length: \t 29 \t") + _BODY + OK, (200, 200), False),
     Case(
         "Content-Length on GET",
-        head("Content-Length: 29", first="GET /v2 HTTP/1.1") + _SECOND[:29].ljust(29) + _OK,
+        head("Content-Length: 29", first="GET /v2 HTTP/1.1") + _SECOND[:29].ljust(29) + OK,
         (200, 200),
         False,
     ),
-    Case("chunked", head("Transfer-Encoding: chunked") + _CHUNKED + _OK, (200, 200), False),
-    Case("chunked in capitals, spaces around it", head("Transfer-Encoding:  CHUNKED ") + _CHUNKED + _OK, (200, 200), False),
+    Case("chunked", head("Transfer-Encoding: chunked") + _CHUNKED + OK, (200, 200), False),
+    Case("chunked in capitals, spaces around it", head("Transfer-Encoding:  CHUNKED ") + _CHUNKED + OK, (200, 200), False),
     Case(
         "chunk extensions",
-        head("Transfer-Encoding: chunked") + b'1d;a="b"\r\n' + _CHUNKED[4:-5] + b"0;c\r\n\r\n" + _OK,
+        head("Transfer-Encoding: chunked") + b'1d;a="b"\r\n' + _CHUNKED[4:-5] + b"0;c\r\n\r\n" + OK,
         (200, 200),
         False,
     ),
     *(
         Case(
             f"chunk extension {text!r}",
-            head("Transfer-Encoding: chunked") + b"1d" + text + b"\r\n" + _CHUNKED[4:] + _OK,
+            head("Transfer-Encoding: chunked") + b"1d" + text + b"\r\n" + _CHUNKED[4:] + OK,
             (200, 200),
             False,
         )
         for text in (b"; a=b", b";a = b", b";\ta", b';a="b;c"')
     ),
     *(
-        Case(f"trailer {text!r}", head("Transfer-Encoding: chunked") + _CHUNKED[:-2] + text + b"\r\n\r\n" + _OK, (200, 200), False)
+        Case(f"trailer {text!r}", head("Transfer-Encoding: chunked") + _CHUNKED[:-2] + text + b"\r\n\r\n" + OK, (200, 200), False)
         for text in (b"X: y", b"Connection: close", b"Proxy-Connection: close", b"Upgrade: x", b"Connection: upgrade\r\nUpgrade: x")
     ),
     Case(
-        "absolute target of the same host", head(_SIZE, first=f"POST http://TUREEN{PATH} HTTP/1.1") + _BODY + _OK, (200, 200), False
+        "absolute target of the same host", head(_SIZE, first=f"POST http://TUREEN{PATH} HTTP/1.1") + _BODY + OK, (200, 200), False
     ),
     Case("HTTP/1.0", head(_SIZE, first=f"POST {PATH} HTTP/1.0", host=None) + _BODY + _SECOND, (200,)),
     Case(
         "h2c is not followed",
-        head("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAAA", _SIZE) + _BODY + _OK,
+        head("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAAA", _SIZE) + _BODY + OK,
         (200, 200),
         False,
     ),
@@ -269,6 +269,6 @@ TAKEN = [
         Case(f"nothing is read behind {text!r}", head(_SIZE, text) + _BODY + _SECOND + b"\0", (200,))
         for text in ("Proxy-Connection: close", "proxy-connection: x, Close")
     ),
-    Case("Proxy-Connection: keep-alive", head(_SIZE, "Proxy-Connection: keep-alive") + _BODY + _OK, (200, 200), False),
+    Case("Proxy-Connection: keep-alive", head(_SIZE, "Proxy-Connection: keep-alive") + _BODY + OK, (200, 200), False),
     Case("100 headers", head(*["X: y"] * 98, _SIZE) + _BODY, (200,), False),
 ]

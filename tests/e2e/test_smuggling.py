@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.served import Server
-from tests.e2e.smuggling import REFUSED, SMUGGLED, TAKEN, Case
+from tests.e2e.smuggling import OK, REFUSED, SMUGGLED, TAKEN, Case
 from tests.e2e.wire import Wire, wire
 
 
@@ -28,6 +28,14 @@ def test_what_can_be_read_in_two_ways_gets_one_refusal_and_no_second_answer(fast
         assert (reply.status,) == case.statuses
         assert reply.json()["code"] == {400: "bad_request", 431: "headers_too_large", 501: "not_supported"}[reply.status]
         assert reply.headers["connection"] == "close"
+        assert connection.closed
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name[:60])
+def test_what_came_before_a_refused_request_is_answered_before_it(fast_server: Server, case: Case) -> None:
+    with wire(fast_server) as connection:
+        connection.send(OK + OK + case.data)
+        assert statuses(connection, 3) == [200, 200, *case.statuses]
         assert connection.closed
 
 
