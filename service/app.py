@@ -50,6 +50,7 @@ from service.password import password_of
 from service.processes.place import Place
 from service.rate_limits import limit_routes
 from service.sections import Auth
+from service.spelling import SpelledOnce
 from service.store import prepare
 from service.store.follower import Follower
 
@@ -80,11 +81,11 @@ def create_app(config: Config, place: Place | None = None) -> Quart:
         exporter.watch(jobs.readings)
     callbacks = None if jobs is None else Callbacks(jobs, config.jobs)
     service = Service(config, engine, inference, place, follower, gate, exporter, jobs)
-    app = Quart("tureen", static_folder=None, template_folder=None)
+    app = SpelledOnce("tureen", static_folder=None, template_folder=None)
     app.config["RESPONSE_TIMEOUT"] = None  # each request has its own deadline, and streams have none
     app.extensions[EXTENSION] = service
     app.url_map.converters.update(CONVERTERS)
-    app.url_map.merge_slashes = False  # a path has one spelling; what stands in front judges by it too
+    app.url_map.merge_slashes = False  # as `spelling` has it
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     answer_faults(app)

@@ -104,7 +104,8 @@ class ExpressConnection(Connection):
         end = data.find(END) + len(END)
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        found = target(scope["path"]) if scope["method"] == "POST" and not scope["query_string"] else None
+        plain = scope["method"] == "POST" and not scope["query_string"] and b"%" not in scope["raw_path"]
+        found = target(scope["path"]) if plain else None
         if (
             found is not None
             and scope["http_version"] == "1.1"

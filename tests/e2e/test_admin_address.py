@@ -185,5 +185,6 @@ def test_what_is_mounted_for_admins_is_at_their_address_alone(kitchen: Path, tmp
     with serving(kitchen, "--config", config(tmp_path), "--app", "console:extend", cwd=tmp_path) as server:
         admin = admin_of(server)
         assert [admin.get(path).status for path in ("/console/x", "/own")] == [200, 200]
+        assert [admin.get(path).status for path in ("//console/x", "/console%2Fx", "//own")] == [404] * 3
         assert [server.get(path).status for path in ("/console/x", "/own", "/own/", "/slash")] == [404] * 4
         assert [server.post(path).status for path in ("/console/x", "/own")] == [404] * 2

@@ -93,6 +93,41 @@ def test_no_name_leads_out_of_the_repository(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        ("POST", f"/{PREDICT_PATH}", f"/%2F{PREDICT_PATH[1:]}"),
+        ("POST", f"//{INFER_PATH}", f"/%2F%2F{INFER_PATH[1:]}"),
+        ("POST", "/v1/models%2Faffine:predict", "/v1/models%2Faffine:predict"),
+        ("POST", "/v1%2fmodels/affine:predict", "/v1%2Fmodels/affine:predict"),
+        ("POST", "/%2Fv1/models/affine:predict", "/%2Fv1/models/affine:predict"),
+        ("POST", "/v2%2Frepository/models/affine/load", "/v2%2Frepository/models/affine/load"),
+        ("GET", "//metrics", "/%2Fmetrics"),
+        ("GET", "//v2/health/live", "/%2Fv2/health/live"),
+        ("GET", "/v2%2Fhealth/live", "/v2%2Fhealth/live"),
+        ("GET", "/v2//health/live", "/v2//health/live"),
+    ],
+)
+def test_a_path_has_one_spelling(server: Server, method: str, path: str, named: str) -> None:
+    for _ in range(3):  # a head that is known by heart is no other path
+        check(
+            server.request(method, path, GOOD if method == "POST" else None),
+            404,
+            "not_found",
+            f"there is nothing at '{named}'; {AT}",
+        )
+
+
+def test_an_absolute_target_has_one_spelling_too(server: Server) -> None:
+    path = f"http://{server.address}/{PREDICT_PATH}"
+    check(server.request("POST", path, GOOD), 404, "not_found", f"there is nothing at '/%2F{PREDICT_PATH[1:]}'; {AT}")
+
+
+@pytest.mark.parametrize("path", ["//v2", "/v2%2Fmodels"])
+def test_a_websockets_path_has_one_spelling(server: Server, path: str) -> None:
+    assert server.get(path, HANDSHAKE).json()["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
         ("GET", INFER_PATH, "OPTIONS, POST"),
