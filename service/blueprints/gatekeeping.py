@@ -27,13 +27,14 @@ def keep_gate(app: Quart, service: Service) -> None:
     admin = AdminRoutes(app, service)
     preflights = bool(service.config.cors.allow_origins)
 
-    async def enter(running: quart.Request | quart.Websocket) -> None:
+    async def enter(running: quart.Request | quart.Websocket) -> quart.Response | None:
         scope = running.scope
         headers, peer = list(scope["headers"]), peer_of(scope)
         rule = running.url_rule
         away = admin.hides(running)
         access = None if rule is None or away else access_of(rule.endpoint, app.view_functions.get(rule.endpoint))
-        if preflights and not away and is_preflight(running):
+        asks_whether = preflights and is_preflight(running)
+        if asks_whether:
             access = OPEN
         open_to_all = access is not None and access.scope is None
         principal = gate.stranger(headers, peer) if open_to_all else gate.identify(headers, peer)
@@ -46,18 +47,21 @@ def keep_gate(app: Quart, service: Service) -> None:
             model = None if access.model is None else (running.view_args or {}).get(access.model, "")
         if not access.spends:
             quart.g.grant = Grant(principal)
-            return
+            return None
         entered = gate.enter(principal, access.scope, model, infers=access.infers)
         quart.g.grant = entered if isinstance(entered, Grant) else await entered
+        if away and asks_whether:
+            return quart.Response(b"", 204)  # as where nothing is
         if away:
             raise NotFound
         if gate.asks and access.scope is not None and quart.has_websocket_context():
             cast(dict[str, object], scope)[STAY] = Stay(gate, principal, headers, peer, access.scope, model)
+        return None
 
     @app.before_request
     async def come() -> quart.Response | None:
         try:
-            await enter(request)
+            return await enter(request)
         except (Unauthorized, Forbidden, OverBudget, NotFound) as error:
             admin.tell(request, error)
             found = target(request.path)
@@ -66,7 +70,6 @@ def keep_gate(app: Quart, service: Service) -> None:
             quart.g.told = True  # as an inference, as the lanes do
             refused = service.inference.refused(error, found, answers.headers(), quart.g.get("principal"))
             return await settled(answers.as_quart(refused))
-        return None
 
     @app.before_websocket
     async def knock() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from quart import Quart
 from quart.testing import WebsocketResponseError
+from quart_rate_limiter import rate_limit
 
 from service import Config, create_app, needs
 from service.context import service_of
@@ -21,7 +23,7 @@ from service.store import ControlStore, Entry, prepare
 PREFLIGHT = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
 
 
-def guarded(tmp_path: Path, origins: tuple[str, ...] = (), *keys: Key) -> Quart:
+def guarded(tmp_path: Path, origins: tuple[str, ...] = (), *keys: Key, admin_port: int | None = None) -> Quart:
     state = tmp_path / "state"
     state.mkdir(exist_ok=True)
     prepare(state)
@@ -29,7 +31,7 @@ def guarded(tmp_path: Path, origins: tuple[str, ...] = (), *keys: Key) -> Quart:
         for key in keys:
             store.create_key(key, Entry("test", "key create", f"key:{key.id}", "done", {}))
     config = Config(repository=tmp_path, auth=Auth(api_keys=True), store=Store(state_dir=state), cors=Cors(allow_origins=origins))
-    return create_app(config, Place(state=state))
+    return create_app(config, Place(state=state, admin_port=admin_port))
 
 
 def made(*scopes: Scope, models: frozenset[str] | None = None) -> tuple[Key, dict[str, str]]:
@@ -61,6 +63,25 @@ async def test_what_looks_like_a_preflight_and_is_none_asks_for_a_credential(tmp
     for missing in PREFLIGHT:
         some = {name: value for name, value in PREFLIGHT.items() if name != missing}
         assert (await client.options("/v2", headers=some)).status_code == 401
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_preflight_does_not_tell_a_hidden_admin_route_from_nothing(tmp_path: Path, limited: bool) -> None:
+    app = guarded(tmp_path, ("https://shop.example",), admin_port=1)
+
+    @app.route("/own", methods=["POST", "OPTIONS"])
+    @needs("admin")
+    async def own() -> str:
+        return "own"
+
+    if limited:
+        rate_limit(1, timedelta(hours=1))(own)
+    client = app.test_client()
+    nothing = await client.options("/nothing", headers=PREFLIGHT)
+    for path in ("/own", "/own", "/v2/repository/models/a/load"):
+        reply = await client.options(path, headers=PREFLIGHT)
+        same = [(one.status_code, await one.get_data(), {**one.headers, "x-request-id": ""}) for one in (reply, nothing)]
+        assert same[0] == same[1]
 
 
 async def test_where_a_model_that_was_named_cannot_be_read_only_those_pass_who_may_ask_all(tmp_path: Path) -> None:
