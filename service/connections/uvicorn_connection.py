@@ -119,15 +119,16 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; those that follow a chunked body are nobody's."""
-        if not self.headed:
-            super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves there what is no part of the value (RFC 9110, 5.5)
+        """A header."""
+        super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves there what is no part of the value (RFC 9110, 5.5)
 
     def on_headers_complete(self) -> None:
         """The head is whole, and the body begins."""
         self.moved = self.headed = True
         self.begun = None
         self.received = 0
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # HTTP/1.0 has no such answer (RFC 9110, 10.1.1)
         self.on_head()
 
     def on_head(self) -> None:

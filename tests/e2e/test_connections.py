@@ -107,6 +107,12 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(server: Server) 
         assert connection.reply().json() == ANSWER
 
 
+def test_a_client_of_http_1_0_is_never_told_to_go_on(server: Server) -> None:
+    with wire(server) as connection:
+        connection.send(post(PATH, BODY, "Expect: 100-continue", version="1.0"))
+        assert connection.reply().json() == ANSWER
+
+
 @pytest.mark.parametrize(("version", "header"), [("1.0", "Accept: */*"), ("1.1", "Connection: close")])
 def test_a_connection_is_closed_where_the_client_wants_it(server: Server, version: str, header: str) -> None:
     with wire(server) as connection:
