@@ -54,10 +54,9 @@ async def settled(refusal: quart.Response) -> quart.Response:
         return refusal
     if request.http_version in ONE:
         refusal.headers["connection"] = "close"
-        if not waits:
-            told = await refusal.get_data(as_text=False)
-            quart.g.code = code_of(told)  # nobody else needs to read the answer, which takes its time
-            refusal.response = refusal.iterable_body_class(_lingering(told, request.body))
+        told = await refusal.get_data(as_text=False)
+        quart.g.code = code_of(told)  # nobody else needs to read the answer, which takes its time
+        refusal.response = refusal.iterable_body_class(_lingering(told, request.body))  # who waits may have been told to go on
     return refusal
 
 

@@ -30,7 +30,7 @@ async def refuse(response: Response, scope: HTTPScope, receive: ASGIReceiveCalla
     """Sends the response, reading no more of the body than that takes."""
     headers = dict(scope["headers"])
     length = headers.get(b"content-length", b"")
-    waits = b"expect" in headers  # to be told to go on: it has sent no body, and reading would tell it so
+    waits = b"expect" in headers  # to be told to go on: it may have sent no body, and reading before the answer would tell it so
     large = length.isdigit() and int(length) > SMALL
     whole = not waits and not large and await drop(receive, SMALL, PATIENCE_S)
     if whole or scope["http_version"] not in ONE:
@@ -38,10 +38,10 @@ async def refuse(response: Response, scope: HTTPScope, receive: ASGIReceiveCalla
         return
     response.lines += _CLOSE
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-    # The client has its whole answer with this; the connection stays until the last message.
+    # The client has its whole answer with this; the connection stays until the last message. Who waits may have been told to go on
+    # by the server, or may not have waited for long.
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
-    if not waits:
-        await drop(receive, None, LINGER_S)
+    await drop(receive, None, LINGER_S)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -263,6 +263,17 @@ def test_who_asks_whether_to_send_gets_the_answer(asking: Guarded, path: str) ->
         assert connection.closed
 
 
+@pytest.mark.parametrize("path", [INFER, "/v2/repository/index", "/mounted/plain"])
+def test_who_is_refused_in_the_middle_of_a_body_that_he_asked_leave_for_is_not_cut_off(asking: Guarded, path: str) -> None:
+    head, body = post(path, bytes(300_000), "Expect: 100-continue").split(b"\r\n\r\n")
+    with wire(asking.server) as connection:
+        connection.send(head + b"\r\n\r\n")
+        reply = connection.reply()
+        assert (reply if reply.status != 100 else connection.reply()).status == 401
+        connection.send(body)
+        assert connection.rest() == b""
+
+
 def test_a_refusal_is_the_same_whichever_way_it_comes(all_servers: Callable[[str, str], Guarded]) -> None:
     told: dict[str, set[str]] = {}
     ways = [
