@@ -2,6 +2,7 @@
 
 ServiceError
 ├── BadRequest          400 malformed: not JSON, not the protocol, a header that lies
+│   └── NoHandshake     400 of a WebSocket that we could speak
 ├── Unauthorized        401 no valid credential, and never a word of why
 ├── Forbidden           403 not for this scope or model
 ├── UnknownPath         404
@@ -51,6 +52,13 @@ class ServiceError(Exception):
 
 class BadRequest(ServiceError):
     """The request is malformed."""
+
+
+class NoHandshake(BadRequest):
+    """A WebSocket's handshake lacks its key, or is of a version that we do not speak."""
+
+    def __init__(self) -> None:
+        super().__init__("a WebSocket handshake has one Sec-WebSocket-Key, and one Sec-WebSocket-Version, which is 13")
 
 
 class Unauthorized(ServiceError):

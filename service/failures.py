@@ -20,6 +20,7 @@ from service.errors import (
     IdempotencyClash,
     JobsFull,
     MethodNotAllowed,
+    NoHandshake,
     NotFinite,
     NotFollowed,
     NotSupported,
@@ -126,6 +127,8 @@ def _headers(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ..
     match error:
         case MethodNotAllowed():
             return ((b"allow", error.allow.encode()),)
+        case NoHandshake():
+            return ((b"sec-websocket-version", b"13"),)  # which RFC 6455, 4.2.2, wants said
         case Unauthorized():
             return ((b"www-authenticate", b'Bearer realm="tureen"'),)
         case OverBudget():

@@ -30,7 +30,7 @@ from wsproto.frame_protocol import CloseReason
 from service.connections.hypercorn_pace import PacedHttp2
 from service.connections.hypercorn_stream import MORE, Refused, Stream, Turn
 from service.connections.lingering import CLOSE_S
-from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
+from service.errors import BadRequest, HeadersTooLarge, NoHandshake, NotSupported, ServiceError
 from service.guard.input.frames import Frames
 from service.guard.input.framing import END, Framing
 from service.guard.input.request_head import NO_HTTP, UNKNOWN_CODING, authority
@@ -40,7 +40,6 @@ from service.response import failed, request_id
 EXTENSIONS: Final = b"sec-websocket-extensions"
 
 TOO_LONG: Final = "the request's headers are longer than this server reads; send fewer or shorter ones"
-NO_HANDSHAKE: Final = "the WebSocket handshake lacks a key, or asks for another version than 13"
 TOO_EARLY: Final = "bytes came before the WebSocket handshake was answered; send frames once its answer, 101, has come"
 
 
@@ -221,7 +220,7 @@ class WebSocket(WSStream):
 
     async def _send_error_response(self, status_code: int) -> None:
         if status_code == 400:
-            await self._refuse(BadRequest(NO_HANDSHAKE))
+            await self._refuse(NoHandshake())
         else:
             await super()._send_error_response(status_code)
 

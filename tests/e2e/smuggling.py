@@ -40,6 +40,8 @@ def _chunks(name: str, body: bytes, status: int = 400) -> Case:
 
 _SIZE = f"Content-Length: {len(_BODY)}"
 _CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(_BODY), _BODY)
+_UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+_KEY, _VERSION = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13"
 _RAW = f"POST {PATH} HTTP/1.1\r\nHost: tureen\r\n"
 
 LENGTHS = [
@@ -205,7 +207,10 @@ TARGETS = [
     _refused(
         "WebSocket of two connections", head("Connection: Upgrade", "Connection: x", "Upgrade: websocket", first="GET /v2 HTTP/1.1")
     ),
-    _refused("WebSocket with a request behind it", head("Connection: Upgrade", "Upgrade: websocket", first="GET /v2 HTTP/1.1")),
+    _refused("WebSocket with a request behind it", head(*_UPGRADE, _KEY, _VERSION, first="GET /v2 HTTP/1.1")),
+    _refused("WebSocket without a key", head(*_UPGRADE, _VERSION, first="GET /v2 HTTP/1.1")),
+    _refused("WebSocket of two keys", head(*_UPGRADE, _KEY, _KEY, _VERSION, first="GET /v2 HTTP/1.1")),
+    _refused("WebSocket of another version", head(*_UPGRADE, _KEY, "Sec-WebSocket-Version: 8", first="GET /v2 HTTP/1.1")),
 ]
 
 SIZES = [

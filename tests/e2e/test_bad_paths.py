@@ -158,6 +158,24 @@ def test_a_websocket_where_there_is_none_is_refused_like_any_request(
     check(server.get(path, HANDSHAKE), status, code, error)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Sec-WebSocket-Key": None},
+        {"Sec-WebSocket-Key": ""},
+        {"Sec-WebSocket-Version": None},
+        {"Sec-WebSocket-Version": "12"},
+        {"Sec-WebSocket-Version": "13, 8"},
+    ],
+)
+def test_a_websocket_that_nobody_could_speak_is_refused_like_any_request(server: Server, wrong: dict[str, str | None]) -> None:
+    headers = {name: value for name, value in {**HANDSHAKE, **wrong}.items() if value is not None}
+    reply = server.get("/v2", headers)
+    assert (reply.headers["sec-websocket-version"], reply.headers["connection"]) == ("13", "close")
+    told = "a WebSocket handshake has one Sec-WebSocket-Key, and one Sec-WebSocket-Version, which is 13"
+    check(reply, 400, "bad_request", told)
+
+
 HANDSHAKE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",

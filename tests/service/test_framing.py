@@ -144,7 +144,8 @@ def test_neither_a_chunks_extension_nor_a_trailer_passes(size: int) -> None:
 
 
 def test_a_websockets_frames_pass_unread() -> None:
-    handshake = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+    handshake = b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"
+    handshake += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     assert judged(handshake, b"\x81\x00\r\n\r\n") == (handshake + b"\x81\x00\r\n\r\n", None)
 
 

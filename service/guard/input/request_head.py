@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from service.errors import BadRequest, HeadersTooLarge, NotSupported, ServiceError
+from service.errors import BadRequest, HeadersTooLarge, NoHandshake, NotSupported, ServiceError
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _FIELD: Final = _TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n"
@@ -26,6 +26,8 @@ _UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade:[^\r]*")
 _CONNECTION: Final = b"\r\nconnection:"
 #: What old clients say to a proxy in its place, which llhttp takes for it.
 _PROXY_CONNECTION: Final = b"\r\nproxy-connection:"
+_KEY: Final = b"\r\nsec-websocket-key:"
+_VERSION: Final = b"\r\nsec-websocket-version:"
 _SLASH: Final = ord("/")
 
 NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
@@ -67,6 +69,7 @@ def read_head(head: bytes, most_bytes: int, most_lines: int) -> RequestHead:
         if not one or _value(low, b"\r\nupgrade:") == b"websocket":
             if not one or old or length != 0 or request[1] != b"GET":
                 raise BadRequest(NO_UPGRADE)
+            _check_handshake(low)
             return RequestHead(0, websocket=True)
     # Nothing else is upgraded to, but llhttp would take the body for the other protocol's.
     last = old or b"close" in wishes or b"close" in _wishes(low, _PROXY_CONNECTION)
@@ -153,6 +156,12 @@ def _check_host(low: bytes, target: bytes, old: bool) -> None:
             raise BadRequest(NO_HTTP)
         if absolute[2].lower() != host:
             raise BadRequest(NO_HOST)
+
+
+def _check_handshake(low: bytes) -> None:
+    """Raises NoHandshake where it is none that we could answer: of that wsproto would tell in words of its own."""
+    if low.count(_KEY) != 1 or low.count(_VERSION) != 1 or not _value(low, _KEY) or _value(low, _VERSION) != b"13":
+        raise NoHandshake
 
 
 def _unknown(coding: bytes, twice: bool) -> ServiceError:
