@@ -2,7 +2,8 @@
 
 ServiceError
 ├── BadRequest          400 malformed: not JSON, not the protocol, a header that lies
-│   └── NoHandshake     400 of a WebSocket that we could speak
+│   ├── NoHandshake     400 of a WebSocket that we could speak
+│   └── TwoValues       400 of a header that has one
 ├── Unauthorized        401 no valid credential, and never a word of why
 ├── Forbidden           403 not for this scope or model
 ├── UnknownPath         404
@@ -59,6 +60,13 @@ class NoHandshake(BadRequest):
 
     def __init__(self) -> None:
         super().__init__("a WebSocket handshake has one Sec-WebSocket-Key, and one Sec-WebSocket-Version, which is 13")
+
+
+class TwoValues(BadRequest):
+    """A header came twice and does not say the same."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the request has more than one {name}, and they differ; send one of them")
 
 
 class Unauthorized(ServiceError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from service.protocol.infer import Infer
 from service.response import request_id
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from service.guard.principal import Principal
 
 Headers = Mapping[bytes, bytes]
+
+_CODING: Final = b"content-encoding"
+
+
+def fields(lines: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header lines by their names, the last where one came more than once; a body's codings are one list (RFC 9110, 5.3)."""
+    found = dict(lines)
+    if len(found) < len(lines) and _CODING in found:
+        found[_CODING] = b", ".join([value for name, value in lines if name == _CODING])
+    return found
 
 
 class Request:

@@ -9,7 +9,7 @@ from service.context import service_of
 from service.guard.gate import Grant
 from service.lane.heads import SECRET
 from service.protocol.infer import Encoded
-from service.request import Request
+from service.request import Request, fields
 from service.response import PRIVATE, Header, Response, lines, request_id, response
 from service.routing import target
 
@@ -24,8 +24,8 @@ def name() -> str:
     """The running request's id: the caller's, or one made on first use."""
     known: str | None = quart.g.get("request_id")
     if known is None:
-        given = asked().headers.get("x-request-id")
-        known = quart.g.request_id = request_id(None if given is None else given.encode("latin-1", "replace"))
+        given = asked().headers.getlist("x-request-id")[-1:]  # the last, as in the lanes
+        known = quart.g.request_id = request_id(given[0].encode("latin-1", "replace") if given else None)
     return known
 
 
@@ -66,7 +66,7 @@ async def infer(**_: str) -> quart.Response:
 
 def headers() -> dict[bytes, bytes]:
     """The running request's headers but for its credential, which the gate has judged."""
-    found = {key.lower().encode("latin-1"): value.encode("latin-1") for key, value in request.headers.items()}
+    found = fields([(key.lower().encode("latin-1"), value.encode("latin-1")) for key, value in request.headers.items()])
     found[b"x-request-id"] = name().encode("latin-1")
     return {key: value for key, value in found.items() if key not in SECRET}
 

@@ -71,7 +71,7 @@ async def create() -> quart.Response:
     length = request.content_length
     if length is not None and length > bounds.body_bytes:
         raise too_large(bounds.body_bytes, length)
-    kind, encoding = request.headers.get("content-type", ""), request.headers.get("content-encoding", "")
+    kind, encoding = request.headers.get("content-type", ""), ", ".join(request.headers.getlist("content-encoding"))
     intake = Intake(kind, encoding, signature, bounds)
     principal = grant().principal
     step = partial(desk.ledger.create, principal, model, version, label, callback=callback, idempotency_key=key)

@@ -21,8 +21,8 @@ from hypercorn.protocol.h2 import H2Protocol
 from priority.priority import PriorityError
 
 from service.connections.hypercorn_stream import Refused
-from service.errors import BadRequest, ServiceError
-from service.guard.input.request_head import is_host, long_head, many_lines
+from service.errors import BadRequest, ServiceError, TwoValues
+from service.guard.input.request_head import SINGLE, is_host, long_head, many_lines
 from service.inference import Inference
 
 #: Streams that a client may reset, or have reset, beside half of those that it opens.
@@ -42,7 +42,8 @@ _MALFORMED: Final = "the request's headers are not what HTTP/2 allows"
 
 
 def check_headers(headers: Sequence[tuple[bytes, bytes]], most_bytes: int, most_lines: int) -> None:
-    """Raises BadRequest for a list of headers that is malformed, HeadersTooLarge for one with more bytes or lines than may be."""
+    """Raises BadRequest for a list of headers that is malformed, HeadersTooLarge for one with more bytes or lines than may be,
+    TwoValues for one that says one thing in two ways."""
     one: dict[bytes, bytes] = {}
     lines = 0
     if sum(len(name) + len(value) + BESIDE for name, value in headers) > most_bytes:
@@ -54,6 +55,8 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], most_bytes: int, most_
             lines += 1
         if name in (b"content-length", b"host") and name in one:
             raise BadRequest(_MALFORMED)
+        if name in SINGLE and one.get(name, value) != value:
+            raise TwoValues(SINGLE[name])
         one[name] = value
     if lines > most_lines:
         raise many_lines(most_lines)
@@ -133,11 +136,11 @@ class Http2(H2Protocol):
         return True
 
     def _refuse(self, request: RequestReceived, error: ServiceError) -> None:
-        """Only what is over a limit is told why: what is malformed has no meaning that an answer could be to."""
+        """What is over a limit or says two things is told why: what is malformed has no meaning that an answer could be to."""
         self._resets += 1
         response = self.inference.turned_away(error)
         with contextlib.suppress(ProtocolError):
-            if not error.limit:
+            if not error.limit and not isinstance(error, TwoValues):
                 self.connection.reset_stream(request.stream_id, ErrorCodes.PROTOCOL_ERROR)
                 return
             status = (b":status", b"%d" % response.status)

@@ -21,7 +21,7 @@ from service.inference import Inference
 from service.lane.heads import SECRET
 from service.lane.probes import Probes
 from service.lane.refusal import answer, refuse
-from service.request import Headers, Request
+from service.request import Headers, Request, fields
 from service.response import Response
 from service.routing import Target, target
 
@@ -47,7 +47,7 @@ class ExpressLane:
             if scope["method"] == "POST":
                 found = target(scope["path"])
                 if found is not None:
-                    headers = dict(scope["headers"])
+                    headers = fields(list(scope["headers"]))
                     if b"origin" not in headers:
                         await self._answer(found, headers, scope, receive, send)
                         return

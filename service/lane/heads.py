@@ -14,6 +14,7 @@ from service.errors import Unauthorized
 from service.guard.gate import Gate, Known
 from service.guard.principal import Principal, Scope
 from service.protocol import images
+from service.request import fields
 from service.routing import Target
 
 #: Longer heads, and more of them, are not kept: what callers send must not fill memory.
@@ -52,7 +53,7 @@ class Head(NamedTuple):
 
 def judged(gate: Gate, target: Target, headers: Sequence[tuple[bytes, bytes]], length: int, peer: str) -> Head:
     """A head that was parsed; ``headers`` as often as each came."""
-    kept = {name: value for name, value in headers if name not in SECRET}
+    kept = {name: value for name, value in fields(headers).items() if name not in SECRET}
     if gate.asks:
         bearer = gate.known(headers, peer)
         may = isinstance(bearer, Known) and bearer.principal.may(Scope.INFER, target.model)

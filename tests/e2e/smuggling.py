@@ -223,7 +223,19 @@ SIZES = [
     _refused("WebSocket with a header of 20 kB", head("Connection: Upgrade", "Upgrade: websocket", "X: " + "y" * 20_000), 431),
 ]
 
-REFUSED = [*LENGTHS, *CODINGS, *CHUNKS, *LINES, *TARGETS, *SIZES]
+TWOFOLD = [
+    _refused(f"{name} twice, different", head(_SIZE, f"{name}: {one}", "X: y", f"{name.lower()}: {other}") + _BODY)
+    for name, one, other in (
+        ("X-Priority", "high", "low"),
+        ("X-Request-Timeout-Ms", "90000", "90001"),
+        ("Inference-Header-Content-Length", "29", "28"),
+        ("Content-Type", "application/json", "image/png"),
+        ("Content-Type", "multipart/form-data; boundary=a", "multipart/form-data; boundary=A"),
+        ("Content-Type", "application/json", ""),
+    )
+]
+
+REFUSED = [*LENGTHS, *CODINGS, *CHUNKS, *LINES, *TARGETS, *SIZES, *TWOFOLD]
 
 OK = head(_SIZE) + _BODY
 #: What has one meaning, and gets it: the answers to the request and to what follows it.
@@ -275,5 +287,9 @@ TAKEN = [
         for text in ("Proxy-Connection: close", "proxy-connection: x, Close")
     ),
     Case("Proxy-Connection: keep-alive", head(_SIZE, "Proxy-Connection: keep-alive") + _BODY + OK, (200, 200), False),
+    *(
+        Case(f"{name} twice, equal", head(_SIZE, f"{name}: {value}", f"{name}:{value} ") + _BODY + OK, (200, 200), False)
+        for name, value in (("X-Priority", "high"), ("X-Request-Timeout-Ms", "90000"), ("Content-Type", "application/json"))
+    ),
     Case("100 headers", head(*["X: y"] * 98, _SIZE) + _BODY, (200,), False),
 ]

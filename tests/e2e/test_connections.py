@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,6 +97,23 @@ def test_half_an_empty_line_before_a_request_that_is_known_is_no_http(server: Se
         assert server.get("/v2/health/live").status == 200
         connection.send(post(PATH, BODY))
         assert connection.reply().status == 400
+
+
+@pytest.mark.parametrize("asked", [f"POST {PATH}", "GET /v2", "GET /healthz", "GET /nothing", "POST /v2/models/nobody/infer"])
+def test_of_two_request_ids_the_last_is_the_requests(server: Server, asked: str) -> None:
+    with wire(server) as connection:
+        for _ in range(2):
+            ids = "X-Request-Id: first\r\nX-Request-Id: last"
+            connection.send(f"{asked} HTTP/1.1\r\nHost: tureen\r\nContent-Length: {len(BODY)}\r\n{ids}\r\n\r\n".encode() + BODY)
+            assert connection.reply().headers["x-request-id"] == "last"
+
+
+def test_codings_in_two_lines_are_one_list(server: Server) -> None:
+    codings = ("Content-Encoding: deflate", "content-encoding: gzip")
+    with wire(server) as connection:
+        for _ in range(2):
+            connection.send(post(PATH, gzip.compress(zlib.compress(BODY), mtime=0), *codings))
+            assert connection.reply().json() == ANSWER
 
 
 def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(server: Server) -> None:

@@ -252,6 +252,14 @@ def assert_each_is_answered(server: Server) -> None:
     assert [(status, json.loads(body)) for status, body in answers] == [(200, answer) for answer in expected]
 
 
+def test_a_header_that_says_two_things_is_told_so(server: Server) -> None:
+    two = asked(("x-priority", "high"), ("x-priority", "low"), method="POST", path=PATH)
+    same = asked(("x-priority", "high"), ("x-priority", "high"), method="POST", path=PATH)
+    answers = exchange(server, (two, BODY), (same, BODY))
+    assert [status for status, _ in answers] == [400, 200]
+    assert json.loads(answers[0][1])["error"] == "the request has more than one X-Priority, and they differ; send one of them"
+
+
 def test_more_headers_than_may_be_are_told_so_and_their_neighbours_answered(server: Server) -> None:
     before = count_secure(server, "header_count")
     many = asked(*[("x", "y")] * 101, method="POST", path=PATH)

@@ -7,10 +7,10 @@ only with the authority that Host names, a WebSocket's handshake by one Upgrade 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from service.errors import BadRequest, HeadersTooLarge, NoHandshake, NotSupported, ServiceError
+from service.errors import BadRequest, HeadersTooLarge, NoHandshake, NotSupported, ServiceError, TwoValues
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _FIELD: Final = _TOKEN + rb"++:[\t -~\x80-\xff]*+\r\n"
@@ -28,6 +28,14 @@ _CONNECTION: Final = b"\r\nconnection:"
 _PROXY_CONNECTION: Final = b"\r\nproxy-connection:"
 _KEY: Final = b"\r\nsec-websocket-key:"
 _VERSION: Final = b"\r\nsec-websocket-version:"
+#: What has one value. Of two a proxy may judge by the one, and the server take the other.
+SINGLE: Final = {
+    b"content-type": "Content-Type",
+    b"x-priority": "X-Priority",
+    b"x-request-timeout-ms": "X-Request-Timeout-Ms",
+    b"inference-header-content-length": "Inference-Header-Content-Length",
+}
+_SINGLE: Final = [(b"\r\n%b:" % name, shown) for name, shown in SINGLE.items()]
 _SLASH: Final = ord("/")
 
 NO_HTTP: Final = "what came is not HTTP/1.1; check the request line, the headers and Content-Length"
@@ -60,6 +68,9 @@ def read_head(head: bytes, most_bytes: int, most_lines: int) -> RequestHead:
     low = head.lower()
     old = request[3] == b"0"
     _check_host(low, request[2], old)
+    for name, shown in _SINGLE:
+        if low.count(name) > 1 and len(set(_values(head, low, name))) > 1:
+            raise TwoValues(shown)
     length = _length(low, old)
     wishes = _wishes(low, _CONNECTION)
     upgrades = low.count(b"\r\nupgrade:")
@@ -117,15 +128,18 @@ def _value(low: bytes, name: bytes, space: bytes = b" \t") -> bytes:
     return low[at : low.index(b"\r\n", at)].strip(space)
 
 
-def _wishes(low: bytes, name: bytes) -> Collection[bytes]:
-    """What the headers of that name list, in lower case."""
+def _values(head: bytes, low: bytes, name: bytes) -> Iterator[bytes]:
+    """What each header of that name says."""
     at = low.find(name)
-    wishes: list[bytes] = []
     while at >= 0:
         end = low.index(b"\r\n", at := at + len(name))
-        wishes += [wish.strip(b" \t") for wish in low[at:end].split(b",")]
+        yield head[at:end].strip(b" \t")
         at = low.find(name, end)
-    return wishes
+
+
+def _wishes(low: bytes, name: bytes) -> Collection[bytes]:
+    """What the headers of that name list, in lower case."""
+    return [wish.strip(b" \t") for value in _values(low, low, name) for wish in value.split(b",")]
 
 
 def is_host(value: bytes) -> bool:
