@@ -6,10 +6,18 @@ import math
 from typing import Final
 
 from service.errors import BadRequest, UnsupportedMedia
+from service.protocol.charset import is_utf8
 from service.request import Headers
 
 #: Clients of the protocols of tensors send any of these, or none, with JSON and with binary tensors alike.
-CONTENT_TYPES: Final = (b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/plain")
+CONTENT_TYPES: Final = (
+    b"",
+    b"application/json",
+    b"application/octet-stream",
+    b"application/x-www-form-urlencoded",
+    b"text/plain",
+    b"application/json; charset=utf-8",  # as many clients write it
+)
 #: The protocol's levels, as X-Priority names them.
 LEVELS: Final = {b"high": 1, b"normal": 2, b"low": 3}
 
@@ -19,7 +27,7 @@ def check_content_type(given: bytes) -> None:
     essence, _, parameters = given.lower().partition(b";")
     if essence.strip() not in CONTENT_TYPES and not essence.strip().endswith(b"+json"):
         raise UnsupportedMedia(f"content type {_shown(essence)} is not taken here; send application/json")
-    if b"charset" in parameters and b"utf-8" not in parameters and b"utf8" not in parameters:
+    if not is_utf8(given):
         raise UnsupportedMedia(f"charset {_shown(parameters.strip())} is not taken; send JSON as UTF-8")
 
 
@@ -34,7 +42,7 @@ def timeout_s(header: bytes | None, parameter: float | None) -> float | None:
     if header is None:
         return parameter
     try:
-        milliseconds = float(header)
+        milliseconds = math.nan if b"_" in header else float(header)  # Python's numbers may have underscores
     except ValueError:
         milliseconds = math.nan
     if not (math.isfinite(milliseconds) and milliseconds > 0):

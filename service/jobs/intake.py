@@ -15,6 +15,7 @@ from service.jobs.document import Document
 from service.jobs.inflating import PART, inflated, inflaters
 from service.jobs.lines import Lines
 from service.jobs.table import Table
+from service.protocol.charset import is_utf8
 from service.sections import Jobs
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
@@ -78,7 +79,7 @@ def too_large(most: int, length: int | None = None) -> BodyTooLarge:
 def _reader(content_type: str, signature: Signature, most: int) -> Reader:
     essence, _, parameters = content_type.lower().partition(";")
     kind = essence.strip()
-    if "charset" in parameters and "utf-8" not in parameters and "utf8" not in parameters:
+    if not is_utf8(content_type.encode("latin-1", "replace")):
         raise UnsupportedMedia(f"{parameters.strip()[:80]!r} is not taken; send UTF-8")
     if kind in NDJSON:
         return Lines(most)

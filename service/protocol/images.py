@@ -26,6 +26,7 @@ from models.vision.scores import Class, rank
 from service.errors import BadRequest, NotFinite, UnsupportedMedia
 from service.guard.input.content import DEFAULT, Content
 from service.protocol import multipart
+from service.protocol.charset import is_utf8
 from service.protocol.infer import Encoded, Infer
 from service.protocol.json_data import clip
 from service.protocol.pictures import NAME, Picture, Refused, Upload, from_base64
@@ -183,7 +184,7 @@ def _pictures(body: bytes, content_type: bytes, content: Content) -> tuple[Pictu
     if essence == b"multipart/form-data":
         return _of_form(body, content_type, content)
     if essence == b"application/json" or essence.endswith(b"+json") or (essence in EITHER and body.lstrip()[:1] == b"{"):
-        if b"charset" in content_type.lower() and b"utf" not in content_type.lower():
+        if not is_utf8(content_type):
             raise UnsupportedMedia("the charset is not taken; send JSON as UTF-8")
         return _of_json(body, content)
     if essence in EITHER or essence.startswith(b"image/"):

@@ -101,6 +101,12 @@ def test_good_requests_beside_bad_ones_get_the_answers_they_get_alone(server: Se
             "X-Request-Timeout-Ms is 'nan'; expected a number of milliseconds above 0",
         ),
         (
+            {"X-Request-Timeout-Ms": "1_000"},
+            400,
+            "bad_request",
+            "X-Request-Timeout-Ms is '1_000'; expected a number of milliseconds above 0",
+        ),
+        (
             {"X-Priority": "urgent"},
             400,
             "bad_request",
@@ -117,6 +123,12 @@ def test_good_requests_beside_bad_ones_get_the_answers_they_get_alone(server: Se
             415,
             "unsupported_media",
             "charset 'charset=latin-1' is not taken; send JSON as UTF-8",
+        ),
+        (
+            {"Content-Type": "application/json; charset=utf-16; x=utf-8"},
+            415,
+            "unsupported_media",
+            "charset 'charset=utf-16; x=utf-8' is not taken; send JSON as UTF-8",
         ),
         (
             {"Content-Encoding": "br"},

@@ -221,9 +221,10 @@ def test_a_type_that_is_not_taken_is_told_those_that_are(content_type: bytes) ->
         asked(b"AA", content_type)
 
 
-def test_json_in_another_charset_is_refused() -> None:
+@pytest.mark.parametrize("charset", [b"latin-1", b"utf-16", b"utf-16; x=utf-8", b"utf-8; charset=utf-16"])
+def test_json_in_another_charset_is_refused(charset: bytes) -> None:
     with pytest.raises(UnsupportedMedia, match="send JSON as UTF-8"):
-        asked(of({"b64": ""}), b"application/json; charset=latin-1")
+        asked(of({"b64": ""}), b"application/json; charset=" + charset)
 
 
 @pytest.mark.parametrize("images", [1001, 65])

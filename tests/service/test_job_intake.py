@@ -268,7 +268,10 @@ def test_gzip_of_several_members_is_one_body_and_deflate_has_one_stream() -> Non
         raw(LINES, [zlib.compress(b"1\n") + b"x"], coding="deflate")
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "text/csv; header=absent", "application/json; charset=latin1"])
+@pytest.mark.parametrize(
+    "kind",
+    ["", "text/plain", "text/csv; header=absent", "application/json; charset=latin1", "application/json; charset=utf-16; x=utf-8"],
+)
 def test_other_content_types_are_refused(kind: str) -> None:
     with pytest.raises(UnsupportedMedia):
         Intake(kind, None, MIXED, Jobs())

@@ -69,7 +69,9 @@ async def card_of(app: Quart, name: str) -> Any:
     return json.loads(await reply.get_data())
 
 
-@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/html", "text/html;q=0.5, */*"])
+@pytest.mark.parametrize(
+    "accept", [None, "*/*", "application/json", "application/json, text/html", "text/html;q=0.5, */*", "text/html," * 200]
+)
 async def test_a_client_of_the_api_is_told_at_the_root_that_the_server_is_alive(app: Quart, accept: str | None) -> None:
     reply = await app.test_client().get("/", headers={} if accept is None else {"Accept": accept})
     assert (await reply.get_json(), reply.headers["Vary"]) == ({"status": "alive"}, "Accept")
