@@ -108,7 +108,7 @@ def test_the_client_counts_what_was_due_after_the_warm_up_and_finds_its_connecti
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
         port = listener.getsockname()[1]
         cores = frozenset(os.sched_getaffinity(0))
-        plan = Plan(port, [Question(b"?", b"ok")], 4, 200.0, time.monotonic() + 0.05, 0.1, 0.4, cores)
+        plan = Plan(port, [Question(b"?", b"ok")], 4, 200.0, time.monotonic() + 0.5, 0.1, 0.4, cores)
         tally = flood(plan)
         listener.shutdown(socket.SHUT_RDWR)
     assert sum(tally.outcomes.values()) + tally.unsent == 80
