@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -18,14 +19,20 @@ log = logging.getLogger("tureen.supervisor")
 
 
 class Child:
-    """One worker. ``serving`` is set once all that will load has loaded and connections are accepted; ``ended`` is its end."""
+    """One worker. ``serving`` is set once all that will load has loaded and connections are accepted; ``ended`` is its end.
 
-    def __init__(self, spawned: Spawned, line: Line, heard: Callable[[Child, Answer, str], None]) -> None:
+    ``serves``: its ready versions by model, as it told last; ``refusal``: why it cannot serve, where it said so; ``lacks``: why
+    it cannot take over, which names models and no path.
+    """
+
+    def __init__(self, spawned: Spawned, line: Line, heard: Callable[[Child, Answer], None]) -> None:
         loop = asyncio.get_running_loop()
         self.line = line
         self.serving = asyncio.Event()
         self.ended: asyncio.Future[Exit] = loop.create_future()
         self.leaving = False
+        self.serves: dict[str, list[int]] = {}
+        self.refusal = self.lacks = ""
         self.timeout_s = 0.0
         self._heard = heard
         self._unread = b""
@@ -119,7 +126,13 @@ class Child:
             if answer is Answer.SERVING:
                 self._served_at = time.monotonic()
                 self.serving.set()
-            self._heard(self, answer, text)
+            elif answer is Answer.SERVES:
+                self.serves = json.loads(text)
+            elif answer is Answer.REFUSED:
+                self.refusal = json.loads(text)
+            elif answer is Answer.LACKS:
+                self.lacks = json.loads(text)
+            self._heard(self, answer)
 
 
 def _begin(line: Line) -> None:

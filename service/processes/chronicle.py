@@ -44,9 +44,9 @@ class Chronicle:
         """The configuration was read again, and workers serve by it."""
         self._tell("config reload", after, "done", {"config": digest(after), "changed": dict(_changes(before, after))})
 
-    def refused(self, config: Config, error: ConfigError | None) -> None:
-        """The configuration was read again and is not taken: what is wrong with it, or no worker starts by it."""
-        wrong = ["no worker starts by it"] if error is None else [problem.path for problem in error.details]
+    def refused(self, config: Config, why: ConfigError | str) -> None:
+        """The configuration was read again and is not taken: what is wrong with it, or why no worker takes over by it."""
+        wrong = [problem.path for problem in why.details] if isinstance(why, ConfigError) else [why or "no worker starts by it"]
         self._tell("config reload", config, "failed", {"wrong": wrong})
 
     def _tell(self, action: str, config: Config, outcome: str, detail: Mapping[str, object]) -> None:

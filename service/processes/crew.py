@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from service.config import Config
@@ -47,7 +48,7 @@ class Crew:
         doors: Sequence[socket.socket],
         state: Path | None,
         tables: Tables,
-        heard: Callable[[Child, Answer, str], None],
+        heard: Callable[[Child, Answer], None],
         *,
         begun: float,
         first: Spawned | None,
@@ -68,8 +69,8 @@ class Crew:
         """The most workers there can be: the lines left over are for those that take over while others leave."""
         return len(self._board) - SPARE // 2
 
-    def start(self, config: Config) -> Child:
-        """A new worker. Raises OSError where the system has no room for one."""
+    def start(self, config: Config, owed: Mapping[str, list[int]] = MappingProxyType({})) -> Child:
+        """A new worker, which refuses to serve without what is ``owed``. Raises OSError where the system has no room for one."""
         taken = {child.line.slot for child in self._children}
         free = [line for line in self._board if line.slot not in taken]
         line = min(free, key=lambda line: line.phase is not Phase.GONE)  # the place of one that died, before any other
@@ -79,7 +80,7 @@ class Crew:
         held = any(other.serving.is_set() and not other.leaving for other in self._children)
         state = None if self._state is None else os.fspath(self._state)
         specification = Specification(
-            config=config, slot=line.slot, slots=len(self._board), state=state, begun=self._begun, held=held
+            config=config, slot=line.slot, slots=len(self._board), state=state, begun=self._begun, held=held, owed=dict(owed)
         )
         listening, *admin = (door.fileno() for door in self._doors)
         child.introduce(specification, Descriptors(listening, self._board.memory.fd, self._cells.fd, self._budgets.fd, *admin))

@@ -29,16 +29,20 @@ class Word(StrEnum):
 
 
 class Answer(StrEnum):
-    """What the worker says. REFUSED is followed by a space and the reason."""
+    """What the worker says. REFUSED and LACKS are followed by a space and the reason, SERVES by the versions of each
+    model, all as JSON."""
 
     SERVING = "serving"
+    SERVES = "serves"
     ANNOUNCED = "announced"
     REFUSED = "refused"
+    LACKS = "lacks"
 
 
 class Specification(BaseModel):
     """What a worker is to be. ``begun``: when the server was started, by ``time.monotonic()``. ``held``: whether it may accept
-    connections only when everything is loaded, because others serve meanwhile."""
+    connections only when everything is loaded, because others serve meanwhile. ``owed``: what the one that it is to replace
+    serves, versions by model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +52,7 @@ class Specification(BaseModel):
     state: str | None
     begun: float
     held: bool
+    owed: dict[str, list[int]] = {}
 
 
 class Descriptors(NamedTuple):

@@ -8,7 +8,6 @@ for a new worker before it stops an old one nor says that it drains, gunicorn's 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 import socket
@@ -37,10 +36,12 @@ log = logging.getLogger("tureen.supervisor")
 
 @dataclass(slots=True)
 class Slot:
-    """One of the workers that the configuration asks for, whichever process it is now. ``successor``: what is to take its place."""
+    """One of the workers that the configuration asks for, whichever process it is now. ``successor``: what is to take its place;
+    ``lacks``: what the last one to be that could not take over."""
 
     child: Child | None = None
     successor: Child | None = None
+    lacks: str = ""
     keeper: asyncio.Task[None] | None = None
     exits: deque[Exit] = field(default_factory=lambda: deque(maxlen=64))
 
@@ -162,13 +163,15 @@ class Supervisor:
             self._give_up(code)
         return wait
 
-    def _heard(self, child: Child, answer: Answer, text: str) -> None:
+    def _heard(self, child: Child, answer: Answer) -> None:
         if answer is Answer.REFUSED:
             if self._served:
-                log.error("worker %d cannot serve: %s", child.number, json.loads(text))
+                log.error("worker %d cannot serve: %s", child.number, child.refusal)
             elif not self._told.is_set():
-                self._refuse(json.loads(text))
+                self._refuse(child.refusal)
                 self._give_up(restarts.REFUSED)
+        elif answer is Answer.LACKS:
+            log.error("worker %d cannot take over: %s", child.number, child.lacks)
         elif answer is Answer.ANNOUNCED:
             self._announced = True
         elif answer is Answer.SERVING:
@@ -217,7 +220,7 @@ class Supervisor:
             while not await self._replace(slot, config):
                 if not adopted:
                     log.error("the configuration is not reloaded: no worker starts by it; the old one and the old workers stay")
-                    await asyncio.to_thread(self._chronicle.refused, self._config, None)
+                    await asyncio.to_thread(self._chronicle.refused, self._config, slot.lacks)
                     return False
                 if self._reload_again.is_set():
                     return False
@@ -230,14 +233,15 @@ class Supervisor:
         return True
 
     async def _replace(self, slot: Slot, config: Config) -> bool:
-        """Starts a successor, and lets the slot's worker leave once it serves; whether it came to that."""
+        """Starts a successor, and lets the slot's worker leave once it serves all that this one does; whether it came to that."""
         try:
-            successor = self._crew.start(config)
+            successor = self._crew.start(config, {} if slot.child is None else slot.child.serves)
         except OSError as error:
             log.error("a worker cannot be started: %s", error.strerror)
             return False
         slot.successor = successor
         serves = await successor.come_to_serve(self._reload_again)
+        slot.lacks = successor.lacks
         if serves:
             self._config = config
         if slot.successor is not successor:

@@ -26,6 +26,7 @@ from service.metrics.cells import Cells
 from service.processes.board import Board, Phase
 from service.processes.channel import Channel
 from service.processes.listening import reachable
+from service.processes.owed import lost, served
 from service.processes.place import Place
 from service.processes.privileges import give_up_privileges
 from service.processes.restarts import REFUSED
@@ -64,6 +65,7 @@ class Worker:
         self._address = address
         self._line = self._service.place.board[self._service.place.slot]
         self._tasks: list[asyncio.Task[None]] = []
+        self._serves: dict[str, list[int]] = {}
         self._loaded = self._stopping = False
         self._alone: asyncio.TimerHandle | None = None
 
@@ -89,12 +91,20 @@ class Worker:
         self._loaded = True
         if self._line.phase is Phase.STARTING:  # what loads ended in an error, and did not say it
             self._line.phase = Phase.SERVING
+        self._say_what_is_served()
         self._channel.say(Answer.SERVING)
 
     async def _beat(self) -> None:
         while True:
             self._line.beat = time.monotonic()
+            self._say_what_is_served()
             await asyncio.sleep(BEAT_S)
+
+    def _say_what_is_served(self) -> None:
+        serves = served(self._service.engine.registry.ready_versions())
+        if serves != self._serves:
+            self._serves = serves
+            self._channel.say(Answer.SERVES, json.dumps(serves))
 
     # -- what it is told -------------------------------------------------------------------------------------------------
 
@@ -195,7 +205,7 @@ def _serve(specification: Specification, channel: Channel, doors: Sequence[socke
         extend(app, config.app)
         service = service_of(app)
         if specification.held:
-            app.before_serving(_when_loaded(service))
+            app.before_serving(_when_loaded(service, specification, channel))
         server = server_of(app, doors, patient=specification.held)
     except (ConfigError, LoadError) as error:
         channel.say(Answer.REFUSED, json.dumps(in_lines(error)))
@@ -207,11 +217,16 @@ def _serve(specification: Specification, channel: Channel, doors: Sequence[socke
         leave(0)
 
 
-def _when_loaded(service: Service) -> Callable[[], Awaitable[None]]:
+def _when_loaded(service: Service, specification: Specification, channel: Channel) -> Callable[[], Awaitable[None]]:
     async def wait() -> None:
-        """Others serve meanwhile: nobody is to be sent to a worker that has yet to load."""
+        """Others serve meanwhile: nobody is to be sent to a worker that has yet to load, or that cannot load what is served."""
         if service.loading is not None:
             await asyncio.wait([service.loading])
+        missing = lost(specification.owed, service.engine.registry)
+        if missing:
+            told = f"{'; '.join(missing)}; the worker that it was to replace serves that: mend it, or unload it, and reload again"
+            channel.say(Answer.LACKS, json.dumps(told))
+            leave(REFUSED)
 
     return wait
 

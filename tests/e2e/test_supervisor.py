@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,12 @@ def calls_itself(server: Server, pid: int) -> int:
     """The number that a worker's own lines give it."""
     (number,) = {line["worker"] for line in map(json.loads, server.log) if line.get("pid") == pid and "worker" in line}
     return int(number)
+
+
+def reloads(state: Path) -> list[Any]:
+    """What the audit has of configurations that were read again."""
+    told = run("audit", "--state-dir", state, "--action", "config reload", "--json", cwd=state).stdout
+    return [json.loads(line) for line in told.splitlines()]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -255,6 +263,31 @@ def test_a_hang_up_that_no_worker_can_start_by_leaves_the_old_ones(kitchen: Path
         assert said(server, "there is no module 'nothing_here'")
         assert server.workers == before
         assert server.post(PATH, BODY).status == 200
+
+
+def test_a_hang_up_takes_no_model_down_whose_file_was_broken_meanwhile(kitchen: Path, tmp_path: Path) -> None:
+    repository, asked = tmp_path / "models", {"instances": [[1, 2, 3, 4]]}
+    for model in ("affine", "boost"):
+        shutil.copytree(kitchen / model, repository / model)
+    (repository / "boost" / "model.toml").write_text('[versions]\npolicy = "all"\n')
+    file, state = repository / "boost" / "2" / "model.txt", tmp_path / "state"
+    with serving(repository, cwd=tmp_path, env={"TUREEN_STORE__STATE_DIR": str(state)}) as server:
+        before, whole = server.workers, file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: said(server, "the configuration is not reloaded"), "it is told")
+        assert said(server, "cannot take over: model 'boost' version 2 did not load")
+        assert server.workers == before
+        assert server.post("/v1/models/boost/versions/2:predict", asked).status == 200
+        until(lambda: bool(reloads(state)), "the audit is told")
+        (told,) = reloads(state)
+        assert told["outcome"] == "failed"
+        assert "model 'boost' version 2 did not load" in told["detail"]["wrong"][0]
+
+        shutil.rmtree(file.parent)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: said(server, "the configuration is reloaded"), "what is not there any more is not missed")
+        assert server.post("/v1/models/boost:predict", asked).status == 200
 
 
 def test_workers_that_all_die_at_their_start_end_the_server_with_1_and_the_reason(kitchen: Path, tmp_path: Path) -> None:

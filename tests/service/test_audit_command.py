@@ -189,7 +189,7 @@ def test_a_start_a_reload_and_a_stop_are_told_with_the_keys_that_changed(state: 
     chronicle.started(before)
     chronicle.reloaded(before, after)
     chronicle.refused(after, ConfigError("no"))
-    chronicle.refused(after, None)
+    chronicle.refused(after, "")
     chronicle.stopped(after, 1)
     *_, start, reload, wrong, unstarted, stop = (entry for entry in reversed(ControlStore(state).audit()))
     assert [each.action for each in (start, reload, wrong, unstarted, stop)] == [
