@@ -10,7 +10,8 @@
     │   ├── ImageTooLarge        it has more pixels or frames than may be
     │   └── NotAnImage           it is something else, or of a format that is not taken
     ├── LoadError                a version, or its model.toml, will not load; names file, key and the fix
-    └── InferenceError           the model raised, or broke its own contract
+    └── InferenceError           the model raised, or
+        └── BrokenDescription    answered otherwise than it describes itself
 
 Every message is one sentence that is safe to show a caller: no path beyond the repository's own names, no traceback. What
 only the operator may see travels as ``__cause__``.
@@ -95,3 +96,7 @@ class LoadError(ModelError):
 
 class InferenceError(ModelError):
     """The model raised, or broke its own contract."""
+
+
+class BrokenDescription(InferenceError):
+    """The model's answer is not what it says of itself: an output is missing, or has other rows, dims or values."""

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from models.blame import told
-from models.errors import LoadError, NotReady
+from models.errors import BrokenDescription, LoadError, NotReady
 from models.lease import Hold
 from models.manifest import Manifest
 from models.repository import Source, require_unchanged
@@ -27,6 +27,10 @@ from models.vision.recipe import Recipe, recipe
 log = logging.getLogger(__name__)
 
 _MOST_ELEMENTS = 1 << 26  # of one made-up tensor: half a gigabyte of FP64
+
+
+class Defect(str):
+    """A note of what no made-up value excuses: the model answers otherwise than it describes itself, so every request fails."""
 
 
 def load(source: Source, manifest: Manifest, models: Models) -> Runtime:
@@ -90,7 +94,8 @@ def warm_up(runtime: Runtime, manifest: Manifest, recipe: Recipe | None = None) 
     """Calls the model at 1 row and at ``max_rows`` rows, of images' size where it takes them; a note for the operator if it fails.
 
     A failure is no proof of a defect, since a model may rightly dislike made-up values, so it never stops the model from
-    serving. NotReady is raised when another model, which this one calls, was not ready.
+    serving; that it broke its own description is one, and its note a Defect. NotReady is raised when another
+    model, which this one calls, was not ready.
     """
     signature = runtime.signature
     sizes = dict.fromkeys((1, manifest.batching.max_rows)) if signature.batched else (1,)
@@ -103,7 +108,10 @@ def warm_up(runtime: Runtime, manifest: Manifest, recipe: Recipe | None = None) 
             raise
         except Exception as error:
             log.debug("a warm-up failed", exc_info=error)
-            return (f"warm-up with made-up values at {rows} row{'s' * (rows > 1)} failed, it serves nevertheless: {told(error)}",)
+            kind = Defect if isinstance(error, BrokenDescription) else str
+            return (
+                kind(f"warm-up with made-up values at {rows} row{'s' * (rows > 1)} failed, it serves nevertheless: {told(error)}"),
+            )
     return ()
 
 

@@ -247,8 +247,10 @@ class Registry:
             loaded.hold.retire()
             raise
         log.info("model %r version %d is ready, after %.3f s", source.model, source.version, load_s)
-        for note in loaded.notes:
+        for note in runtime.notes:
             log.info("model %r version %d: %s", source.model, source.version, note)
+        for note in warmth:
+            log.warning("model %r version %d: %s", source.model, source.version, note)
 
     def _settle(self, plan: Plan) -> None:
         """All loaded: what is no longer wanted leaves, and the rest follows the new manifest. Else what served stays."""

@@ -141,6 +141,7 @@ def demo(directory: Path) -> None:
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file.  [default: tureen.toml, if there]")
 def check(**options: object) -> None:
     """Validate the configuration and load every model of REPOSITORY, without serving. Exits 1 when something is wrong."""
+    from models.loader import Defect
     from models.registry import Registry
     from models.shelf import State
     from service.app import open_repository
@@ -167,12 +168,22 @@ def check(**options: object) -> None:
         registry = Registry(open_repository(config))
     except LoadError as error:
         problems.append(str(error))
-    for entry in registry.load_all() if registry is not None else ():
+    entries = registry.load_all() if registry is not None else []
+    notes = {} if registry is None else {(loaded.name, loaded.version): loaded.notes for loaded in registry.ready_versions()}
+    if registry is not None and not entries:
+        problems.append(
+            f"the repository {registry.repository.root.name!r} has no model; expected a directory laid out as NAME/1/model.onnx"
+        )
+    for entry in entries:
         label = f"{entry.name}/{entry.version}" if entry.version is not None else entry.name
-        if entry.state is State.READY and not entry.reason:
+        told = notes.get((entry.name, entry.version or 0), ())
+        defects = [f"{label}: {note}" for note in told if isinstance(note, Defect)]
+        if entry.state is State.READY and not entry.reason and not defects:
             click.echo(f"  ok       {label}")
-        else:
-            problems.append(f"{label}: {entry.reason}")
+        for note in told:
+            if not isinstance(note, Defect):
+                click.echo(f"  note     {label}: {note}")
+        problems += [f"{label}: {entry.reason}"] * bool(entry.reason or entry.state is not State.READY) + defects
     if registry is not None:
         registry.close()
     for problem in problems:

@@ -7,33 +7,35 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from models.blame import told
-from models.errors import InferenceError
+from models.errors import BrokenDescription
 from models.tensor import DATATYPES, INTEGERS, Array, TensorSpec
 
 
 def checked(result: object, declared: Sequence[TensorSpec], asked: Sequence[str], rows: int | None) -> dict[str, Array]:
     """The asked outputs as arrays of the declared datatypes and shapes, with as many rows as came in (None: not batched).
 
-    Raises InferenceError where the model breaks its own description, in an output that nobody asked for too: whether a model
+    Raises BrokenDescription where the model breaks its own description, in an output that nobody asked for too: whether a model
     is right must not depend on the caller.
     """
     if not isinstance(result, Mapping):
-        raise InferenceError(f"the model returned {_kind(result)}; expected a mapping from output names to arrays")
+        raise BrokenDescription(f"the model returned {_kind(result)}; expected a mapping from output names to arrays")
     arrays: dict[str, Array] = {}
     for spec in declared:
         if spec.name not in result:
             given = ", ".join(sorted(map(str, result))) or "none"
-            raise InferenceError(f"the model left out its output {spec.name!r}; it returned {given}")
+            raise BrokenDescription(f"the model left out its output {spec.name!r}; it returned {given}")
         array = _converted(spec, result[spec.name])
         if len(array.shape) != len(spec.shape):
-            raise InferenceError(
+            raise BrokenDescription(
                 f"the model's output {spec.name!r} has shape {list(array.shape)}; "
                 f"expected {len(spec.shape)} dims, {list(spec.shape)}"
             )
         if rows is not None and array.shape[0] != rows:
-            raise InferenceError(f"the model's output {spec.name!r} has {array.shape[0]} rows; expected {rows}, as many as came in")
+            raise BrokenDescription(
+                f"the model's output {spec.name!r} has {array.shape[0]} rows; expected {rows}, as many as came in"
+            )
         if any(want not in (-1, dim) for want, dim in zip(spec.shape, array.shape, strict=True)):
-            raise InferenceError(f"the model's output {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}")
+            raise BrokenDescription(f"the model's output {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}")
         arrays[spec.name] = array
     return {name: arrays[name] for name in asked}
 
@@ -43,7 +45,7 @@ def _converted(spec: TensorSpec, value: object) -> Array:
         array: Array = np.asarray(value)
     except Exception as error:
         # Ragged lists, and whatever an object's own __array__ raises.
-        raise InferenceError(f"the model's output {spec.name!r} is no array: {told(error)}") from error
+        raise BrokenDescription(f"the model's output {spec.name!r} is no array: {told(error)}") from error
     if spec.datatype == "BYTES":
         return _as_bytes(spec, value, array)
     if array.dtype == spec.dtype:
@@ -51,16 +53,16 @@ def _converted(spec: TensorSpec, value: object) -> Array:
     if spec.datatype in INTEGERS and array.dtype.kind in "iu":
         cast = array.astype(spec.dtype)
         if not (cast == array).all():
-            raise InferenceError(f"the model's output {spec.name!r} holds whole numbers that {spec.datatype} cannot")
+            raise BrokenDescription(f"the model's output {spec.name!r} holds whole numbers that {spec.datatype} cannot")
         return cast
     if array.dtype.hasobject or not np.can_cast(array.dtype, spec.dtype, "same_kind"):
         given = {"O": "objects", "U": "text", "S": "text"}.get(array.dtype.kind) or DATATYPES.get(array.dtype, str(array.dtype))
-        raise InferenceError(f"the model's output {spec.name!r} is {given}; expected {spec.datatype}")
+        raise BrokenDescription(f"the model's output {spec.name!r} is {given}; expected {spec.datatype}")
     try:
         with np.errstate(over="raise"):
             return array.astype(spec.dtype)
     except FloatingPointError as error:
-        raise InferenceError(f"the model's output {spec.name!r} holds numbers too large for {spec.datatype}") from error
+        raise BrokenDescription(f"the model's output {spec.name!r} holds numbers too large for {spec.datatype}") from error
 
 
 def _as_bytes(spec: TensorSpec, value: object, array: Array) -> Array:
@@ -69,7 +71,7 @@ def _as_bytes(spec: TensorSpec, value: object, array: Array) -> Array:
         array = np.asarray(value, dtype=object) if not isinstance(value, np.ndarray) else array.astype(object)
     if array.dtype != spec.dtype:
         given = DATATYPES.get(array.dtype, str(array.dtype))
-        raise InferenceError(f"the model's output {spec.name!r} is {given}; expected BYTES, an array of bytes or str")
+        raise BrokenDescription(f"the model's output {spec.name!r} is {given}; expected BYTES, an array of bytes or str")
     out = np.empty(array.shape, dtype=object)
     for index, element in enumerate(array.flat):
         if isinstance(element, str):
@@ -77,7 +79,7 @@ def _as_bytes(spec: TensorSpec, value: object, array: Array) -> Array:
         elif isinstance(element, bytes):
             out.flat[index] = bytes(element)
         else:
-            raise InferenceError(f"the model's output {spec.name!r} holds {_kind(element)}; expected bytes or str")
+            raise BrokenDescription(f"the model's output {spec.name!r} holds {_kind(element)}; expected bytes or str")
     return out
 
 

@@ -103,6 +103,34 @@ def test_check_names_every_broken_model_and_exits_1(partly_broken: Path, tmp_pat
     assert [line.split(":")[0] for line in problems] == ["  PROBLEM  cut/1", "  PROBLEM  raises/1"]
 
 
+def test_check_of_an_empty_repository_exits_1_and_says_what_was_expected(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("check", "empty", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == "  PROBLEM  the repository 'empty' has no model; expected a directory laid out as NAME/1/model.onnx\n"
+
+
+PLAIN = """from models import PythonModel, TensorSpec
+class Plain(PythonModel):
+    inputs = [TensorSpec("x", "FP32", [-1])]
+    outputs = [TensorSpec("y", "FP32", [-1])]
+    def infer(self, inputs):
+"""
+
+
+def test_check_tells_a_broken_description_from_a_warm_up_that_failed(tmp_path: Path) -> None:
+    for name, body in (("other", "return {'z': inputs['x']}"), ("picky", "raise ValueError('no such user')")):
+        (tmp_path / "repository" / name / "1").mkdir(parents=True)
+        (tmp_path / "repository" / name / "1" / "model.py").write_text(f"{PLAIN}        {body}\n")
+    done = run("check", "repository", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    ok, note, problem = done.stdout.splitlines()
+    assert ok == "  ok       picky/1"
+    assert note.startswith("  note     picky/1: warm-up with made-up values at 1 row failed")
+    assert problem.startswith("  PROBLEM  other/1: ")
+    assert problem.endswith("the model left out its output 'y'; it returned z")
+
+
 def test_check_of_a_sound_repository_exits_0(kitchen: Path, tmp_path: Path) -> None:
     done = run("check", kitchen, cwd=tmp_path)
     assert (done.returncode, done.stderr, done.stdout.count("  ok ")) == (0, "", 10)

@@ -8,7 +8,7 @@ import pytest
 
 from models.blame import told
 from models.errors import LoadError, NotReady
-from models.loader import load, made_up, warm_up
+from models.loader import Defect, load, made_up, warm_up
 from models.manifest import Manifest
 from models.repository import Repository, Source
 from models.runtime import Callee, Runtime
@@ -79,6 +79,14 @@ def test_a_model_that_dislikes_made_up_values_serves_with_a_note(tmp_path: Path)
     (note,) = warm_up(runtime, Manifest())
     assert note.startswith("warm-up with made-up values at 1 row failed, it serves nevertheless: ")
     assert "no such user" in note
+    assert not isinstance(note, Defect)
+
+
+@pytest.mark.parametrize("result", ["{'z': inputs['x']}", "{'y': inputs['x'][:0]}"])
+def test_a_model_that_breaks_its_own_description_has_a_defect(tmp_path: Path, result: str) -> None:
+    head, _, _ = CALLS.rpartition("        return ")
+    (note,) = warm_up(loaded(tmp_path, f"{head}        return {result}\n"), Manifest())
+    assert isinstance(note, Defect)
 
 
 def test_a_warm_up_that_needs_a_model_that_is_not_ready_says_so(tmp_path: Path) -> None:
