@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import InvalidInput, Problem
-from models.tensor import DATATYPES, DTYPES, Array, TensorSpec
+from models.tensor import DATATYPES, DTYPES, Array, TensorSpec, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,15 @@ class Signature:
         """The input of that name; InvalidInput, speaking of ``path``, where the model has none."""
         spec = self.by_name.get(name)
         if spec is None:
-            raise InvalidInput(Problem(path, "the model has no such input", " or ".join(sorted(self.by_name)), name))
+            raise InvalidInput(Problem(path, self._no_such_input(), " or ".join(sorted(self.by_name)), name))
         return spec
+
+    def _no_such_input(self) -> str:
+        told = "the model has no such input"
+        if len(self.inputs) > 1 or not self.inputs or not (names := self.inputs[0].feature_names):
+            return told  # a caller who names the features of the only one is told how they are sent
+        values = "the value" if len(names) == 1 else f"the {len(names)} values"
+        return f"{told}; send {values} as one list, in the order {listed(names)}"
 
     def check_told(self, name: str, datatype: str, shape: Sequence[int]) -> None:
         """Raises InvalidInput where an input that is told to be such does not fit: what is told costs nothing, its data may."""

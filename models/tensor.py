@@ -5,6 +5,7 @@ BYTES is an object array whose elements are ``bytes``; BF16 is ml_dtypes' bfloat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -40,14 +41,23 @@ INTEGERS = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "I
 FLOATS = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
+#: Names that an error lists; a model may have thousands.
+LISTED = 30
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them, the first LISTED."""
+    return ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """A tensor that a model takes or gives.
 
     ``shape``: a dim of -1 is free. ``optional``: an input that may be left out. ``uniform``: an input all of whose rows
     must be the same within a call (such as a recommender's ``k``), so requests that differ in it never share a batch.
-    ``widens``: any datatype that numpy casts safely to this one is taken too, BYTES excepted. Raises ValueError where the
-    description makes no sense.
+    ``widens``: any datatype that numpy casts safely to this one is taken too, BYTES excepted. ``feature_names``: what the values
+    of the last dim are called, in their order, where they have names. Raises ValueError where the description makes no sense.
     """
 
     name: str
@@ -56,6 +66,7 @@ class TensorSpec:
     optional: bool = False
     uniform: bool = False
     widens: bool = False
+    feature_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -68,6 +79,21 @@ class TensorSpec:
             raise ValueError(f"tensor {self.name!r} has datatype {self.datatype!r}; expected one of {', '.join(DTYPES)}")
         if any(dim < -1 for dim in self.shape):
             raise ValueError(f"tensor {self.name!r} has shape {list(self.shape)}; a dim is at least 0, or -1 where it is free")
+        self._check_feature_names()
+
+    def _check_feature_names(self) -> None:
+        names = self.feature_names
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"tensor {self.name!r} has feature_names {names!r}; expected a list of strings")
+        object.__setattr__(self, "feature_names", tuple(names))
+        if not names:
+            return
+        if len(self.shape) < 2 or self.shape[-1] != len(names):
+            raise ValueError(
+                f"tensor {self.name!r} has {len(names)} feature_names and shape {list(self.shape)}; its last dim is their number"
+            )
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise ValueError(f"tensor {self.name!r} has two features named {twice[0]!r}; name each by itself, or none")
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -57,7 +57,13 @@ def _version(entry: IndexEntry, labels: Mapping[str, int]) -> Card:
 
 
 def _tensor(spec: TensorSpec) -> Card:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape), "optional": spec.optional}
+    return {
+        "name": spec.name,
+        "datatype": spec.datatype,
+        "shape": list(spec.shape),
+        "optional": spec.optional,
+        "feature_names": list(spec.feature_names),
+    }
 
 
 def _requests(name: str, signature: Signature, recipe: Recipe | None) -> list[Card]:

@@ -33,8 +33,10 @@ class LightgbmRuntime:
         self.feature_names = model.features
         self.notes: Sequence[str] = _notes(model)
         results = (-1,) if model.classes == 1 else (-1, model.classes)
+        # A file may give two features one name; then none of them tells a column.
+        names = model.features if len(set(model.features)) == len(model.features) else ()
         self.signature = Signature(
-            inputs=(TensorSpec(INPUT, "FP64", (-1, len(model.features)), widens=True),),
+            inputs=(TensorSpec(INPUT, "FP64", (-1, len(model.features)), widens=True, feature_names=names),),
             outputs=(TensorSpec(OUTPUT, "FP64", results),),
         )
 

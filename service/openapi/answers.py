@@ -55,6 +55,7 @@ _IMAGE = record(
         "drawn": said(BOOLEAN, "Whether one can be drawn by hand: small and grey."),
     }
 )
+_FEATURE_NAMES = said(array(TEXT), "What the values of its last dim are called, in their order, where they have names.")
 _CARD = record(
     {
         "name": TEXT,
@@ -101,9 +102,23 @@ SCHEMAS: Mapping[str, Json] = {
     "ModelReady": record({"name": TEXT, "ready": BOOLEAN, "problems": array(_PROBLEM)}, optional=("problems",)),
     "Server": record({"name": TEXT, "version": TEXT, "extensions": array(TEXT)}),
     "Tensor": record(
-        {"name": TEXT, "datatype": TEXT, "shape": said(array({"type": "integer", "minimum": -1}), "-1 is a free dim.")}
+        {
+            "name": TEXT,
+            "datatype": TEXT,
+            "shape": said(array({"type": "integer", "minimum": -1}), "-1 is a free dim."),
+            "parameters": record({"feature_names": _FEATURE_NAMES}),
+        },
+        optional=("parameters",),
     ),
-    "CardTensor": record({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer", "minimum": -1}), "optional": BOOLEAN}),
+    "CardTensor": record(
+        {
+            "name": TEXT,
+            "datatype": TEXT,
+            "shape": array({"type": "integer", "minimum": -1}),
+            "optional": BOOLEAN,
+            "feature_names": _FEATURE_NAMES,
+        }
+    ),
     "Model": record(
         {
             "name": TEXT,

@@ -149,7 +149,8 @@ def statistics(models: Iterable[ModelStatistics]) -> Json:
 
 
 def _tensor(spec: TensorSpec) -> Json:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+    named = {"parameters": {"feature_names": list(spec.feature_names)}} if spec.feature_names else {}
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape), **named}
 
 
 def _config_tensor(spec: TensorSpec, batched: bool) -> Json:

@@ -166,3 +166,13 @@ def test_a_key_that_is_not_known_is_told(guarded: Keyed, tmp_path: Path, wrong: 
         give(page, wrong)
         page.await_true("document.getElementById('problem').textContent != ''")
         assert page.evaluate("document.querySelector('.zone')") is None
+
+
+def test_the_page_of_a_model_of_features_names_them_in_their_order(server: Server, tmp_path: Path) -> None:
+    (tensor,) = server.request("GET", "/v2/models/fraud").json()["inputs"]
+    with page_of(f"{server.url}/models/fraud", tmp_path) as page:
+        page.await_true("document.querySelector('details[open]')")
+        names = page.evaluate("[...document.querySelectorAll('details li')].map((each) => each.textContent)")
+        assert names == tensor["parameters"]["feature_names"]
+        assert "amount" in " ".join(names)
+        assert page.complaints == []

@@ -226,11 +226,17 @@ def test_models_with_other_threads_and_a_booster_of_the_package_run_beside_each_
 
 def test_signature_platform_and_names(serve: Serve) -> None:
     runtime: Runtime = serve(train(objective="multiclass", classes=3, num_class=3))
-    assert runtime.signature.inputs == (TensorSpec("input", "FP64", (-1, FEATURES), widens=True),)
+    names = ("Column_0", "Column_1", "Column_2", "Column_3")
+    assert runtime.signature.inputs == (TensorSpec("input", "FP64", (-1, FEATURES), widens=True, feature_names=names),)
     assert runtime.signature.outputs == (TensorSpec("output", "FP64", (-1, 3)),)
     assert (runtime.platform, runtime.pure, runtime.signature.batched) == ("lightgbm", True, True)
-    assert serve(train()).feature_names == ("Column_0", "Column_1", "Column_2", "Column_3")
+    assert serve(train()).feature_names == names
     assert serve(train()).signature.outputs == (TensorSpec("output", "FP64", (-1,)),)
+
+
+def test_features_that_share_a_name_are_served_without_names(serve: Serve) -> None:
+    text = train().model_to_string().replace("feature_names=Column_0 Column_1", "feature_names=Column_0 Column_0")
+    assert serve(text.encode()).signature.inputs[0].feature_names == ()
 
 
 def test_notes_tell_trees_features_classes_and_objective(serve: Serve) -> None:

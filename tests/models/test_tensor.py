@@ -21,6 +21,18 @@ def test_a_spec_keeps_its_shape_as_a_tuple_of_plain_ints() -> None:
     assert {type(dim) for dim in shape} == {int}
 
 
+def test_features_have_as_many_names_as_there_are_each_its_own() -> None:
+    assert TensorSpec("x", "FP64", [-1, 2], feature_names=["a", "b"]).feature_names == ("a", "b")
+    for names, told in (
+        (["a"], r"1 feature_names and shape \[-1, 2\]"),
+        (["a", "a"], "two features named 'a'"),
+        (["a", ""], "expected a list of strings"),
+        ("ab", "expected a list of strings"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            TensorSpec("x", "FP64", [-1, 2], feature_names=names)
+
+
 @pytest.mark.parametrize(
     ("name", "datatype", "shape", "told"),
     [

@@ -41,6 +41,13 @@ def test_metadata_names_tensors_with_their_free_dims() -> None:
     }
 
 
+def test_metadata_name_the_features_of_a_tensor_that_has_names() -> None:
+    named = Signature((TensorSpec("input", "FP64", [-1, 2], feature_names=["age", "income"]),), (TensorSpec("y", "FP64", [-1]),))
+    assert metadata.model_metadata("m", [1], "lightgbm", named)["inputs"] == [
+        {"name": "input", "datatype": "FP64", "shape": [-1, 2], "parameters": {"feature_names": ["age", "income"]}}
+    ]
+
+
 def test_a_batched_models_config_has_a_batch_size_and_dims_without_rows() -> None:
     assert metadata.model_config("digits", "onnxruntime_onnx", BATCHED, max_rows=64, window_ms=2.0, instances=2, latest=3) == {
         "name": "digits",

@@ -25,7 +25,10 @@ from models import PythonModel, TensorSpec
 
 
 class Odd(PythonModel):
-    inputs = [TensorSpec("it's $(odd)", "FP64", [-1, 2]), TensorSpec("k", "INT64", [-1], optional=True)]
+    inputs = [
+        TensorSpec("it's $(odd)", "FP64", [-1, 2], feature_names=["age", "<b>"]),
+        TensorSpec("k", "INT64", [-1], optional=True),
+    ]
     outputs = [TensorSpec("y", "FP64", [-1])]
 
     def infer(self, inputs):
@@ -145,10 +148,10 @@ async def test_a_card_tells_versions_tensors_and_labels(app: Quart) -> None:
         "platform": "python",
         "newest": "2",
         "inputs": [
-            {"name": "it's $(odd)", "datatype": "FP64", "shape": [-1, 2], "optional": False},
-            {"name": "k", "datatype": "INT64", "shape": [-1], "optional": True},
+            {"name": "it's $(odd)", "datatype": "FP64", "shape": [-1, 2], "optional": False, "feature_names": ["age", "<b>"]},
+            {"name": "k", "datatype": "INT64", "shape": [-1], "optional": True, "feature_names": []},
         ],
-        "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1], "optional": False}],
+        "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1], "optional": False, "feature_names": []}],
         "image": None,
     }
 

@@ -24,6 +24,10 @@ RECOMMENDER = Signature(
     (TensorSpec("items", "INT64", [-1, -1]), TensorSpec("scores", "FP32", [-1, -1])),
 )
 DENSE = Signature((TensorSpec("input", "FP64", [-1, 3], widens=True),), (TensorSpec("output", "FP64", [-1]),))
+NAMED = Signature(
+    (TensorSpec("input", "FP64", [-1, 3], widens=True, feature_names=["city", "age", "income"]),),
+    (TensorSpec("output", "FP64", [-1]),),
+)
 IMAGE = Signature((TensorSpec("image", "FP32", [-1, 2, -1]),), (TensorSpec("label", "INT64", [-1]),))
 TEXT = Signature((TensorSpec("text", "BYTES", [-1]),), (TensorSpec("label", "BYTES", [-1]),))
 PAIR = Signature((TensorSpec("a", "BYTES", [-1, 2]), TensorSpec("b", "BOOL", [-1])), (TensorSpec("y", "FP32", [-1]),))
@@ -192,6 +196,11 @@ def test_what_is_answered_in_either_form_is_read_back_as_it_was(case: tuple[Sign
         (RECOMMENDER, columns([3]), "inputs: the model has several inputs"),
         (RECOMMENDER, rows({"user_id": 3, "n": 1}), "instances[0].n: the model has no such input"),
         (RECOMMENDER, columns({"user_id": [3], "n": [1]}), "inputs.n: the model has no such input"),
+        (
+            NAMED,
+            rows({"city": 4, "age": 50, "income": 0.3}),
+            "instances[0].city: the model has no such input; send the 3 values as one list, in the order city, age, income",
+        ),
         (RECOMMENDER, rows({"k": 3}), "instances[0]: an input is missing (expected user_id, got k)"),
         (RECOMMENDER, rows({}), "instances[0]: an input is missing (expected user_id, got none)"),
         (RECOMMENDER, columns({"k": [3]}), "an input is missing (expected user_id, got k)"),

@@ -18,7 +18,8 @@ export function modelCard(card, signal) {
   }
   parts.push(section("Versions", table("Versions", ["version", "state", "labels", "reason"], card.versions.map(version))));
   if (card.newest !== null) {
-    parts.push(section("Tensors", table("Inputs and outputs", ["kind", "name", "datatype", "shape"], tensors(card))));
+    const described = table("Inputs and outputs", ["kind", "name", "datatype", "shape"], tensors(card));
+    parts.push(section("Tensors", described, ...card.inputs.filter(({ feature_names: names }) => names.length > 0).map(features)));
   }
   parts.push(section("Ask it", ...asked(card)));
   return element("div", {}, ...parts);
@@ -39,6 +40,12 @@ function tensors({ inputs, outputs }) {
   const row = (kind) => ({ name, datatype, shape, optional }) =>
     [optional ? `${kind}, optional` : kind, element("code", {}, name), datatype, element("code", {}, `[${shape.join(", ")}]`)];
   return [...inputs.map(row("input")), ...outputs.map(row("output"))];
+}
+
+/* What the values of an input are, in the order in which they are sent: folded where they are many. */
+function features({ name, feature_names: names }) {
+  const summary = element("summary", {}, "A row of ", element("code", {}, name), `: ${names.length} values, in this order`);
+  return element("details", { open: names.length <= 30 }, summary, element("ol", {}, ...names.map((each) => element("li", {}, element("code", {}, each)))));
 }
 
 function asked({ requests }) {
