@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -11,7 +14,7 @@ import numpy as np
 
 from models.nearest import nearest
 from models.signature import Signature
-from models.tensor import TensorSpec
+from models.tensor import TensorSpec, listed
 from service.errors import BadRequest
 from service.jobs.lines import BOM, too_long
 
@@ -116,7 +119,9 @@ class Table:
             return None
         if fields is None:
             if shape.numeric and line.count(b",") == shape.count - 1 and _ARE_NUMBERS.fullmatch(line):
-                return b"[%b]" % line if shape.names is None else shape.template % tuple(line.split(b","))
+                if shape.names is not None:
+                    return shape.template % tuple(line.split(b","))
+                return b"[%b]" % (line if shape.ordered is None else b",".join(shape.ordered(line.split(b","))))
             fields = line.split(b",")
         if len(fields) != shape.count:
             raise BadRequest(
@@ -126,10 +131,12 @@ class Table:
 
 
 class _Shape:
-    """What the columns are: inputs by name, or the features of the only input, where ``names`` is None."""
+    """What the columns are: inputs by name, or the features of the only input, where ``names`` is None. ``order``: where in
+    a record the features stand, None where they stand in their own order."""
 
-    def __init__(self, columns: list[TensorSpec], names: list[bytes] | None) -> None:
+    def __init__(self, columns: list[TensorSpec], names: list[bytes] | None, order: Sequence[int] | None = None) -> None:
         self.names = names
+        self.ordered = None if order is None else itemgetter(*order)
         self.count = len(columns)
         self.numeric = all(spec.datatype not in ("BYTES", "BOOL") for spec in columns)
         self._columns = columns
@@ -143,12 +150,12 @@ class _Shape:
         """Raises BadRequest for a header that does not fit the model."""
         if len(signature.inputs) == 1 and len(signature.inputs[0].shape) == 2:
             (spec,) = signature.inputs
-            features = spec.shape[1]
+            features, order = spec.shape[1], _order(names, spec)
             if features not in (-1, len(names)):
                 raise BadRequest(
                     f"the header has {len(names)} columns, and the model's input {spec.name!r} takes {features} values a row"
                 )
-            return cls([spec] * len(names), None)
+            return cls([spec] * len(names), None, order)
         columns = []
         for index, name in enumerate(names):
             spec_or_none = signature.by_name.get(name)
@@ -169,7 +176,7 @@ class _Shape:
         """The row's JSON. An optional input whose field is empty is left out."""
         values = [_value(field, spec) for field, spec in zip(fields, self._columns, strict=True)]
         if self.names is None:
-            return b"[%b]" % b",".join(values)
+            return b"[%b]" % b",".join(values if self.ordered is None else self.ordered(values))
         if all(fields):
             return self.template % tuple(values)
         parts = [
@@ -178,6 +185,34 @@ class _Shape:
             if field or not spec.optional
         ]
         return b"{%b}" % b",".join(parts)
+
+
+def _order(names: list[str], spec: TensorSpec) -> list[int] | None:
+    """Where in a header each feature stands; None where in their own order, as they also do where none is named.
+
+    Raises BadRequest where some are named and not all, each once: by place alone, one would be taken for another.
+    """
+    features = spec.feature_names
+    # LightGBM writes a name's spaces as underscores, and who made the table may not know.
+    known = {feature.replace(" ", "_"): feature for feature in features} | {feature: feature for feature in features}
+    found = [known.get(name) or known.get(name.replace(" ", "_")) for name in names]
+    if not any(found):
+        return None
+    places = {feature: at for at, feature in enumerate(found)}
+    told = [name[:80] or "''" for name in names]
+    if None in places:
+        fault = f"no feature of the model: {listed([name for name, it in zip(told, found, strict=True) if it is None])}"
+    elif len(places) < len(found):
+        fault = f"named twice: {listed([name for name, times in Counter(found).items() if times > 1 and name])}"
+    elif missing := [feature for feature in features if feature not in places]:
+        fault = f"missing: {listed(missing)}"
+    else:
+        order = [places[feature] for feature in features]
+        return None if order == list(range(len(order))) else order
+    raise BadRequest(
+        f"the header names {listed(told)}; {fault}; "
+        f"name each feature once, in any order, and leave other columns out: {listed(features)}"
+    )
 
 
 def _decoded(fields: list[bytes], line: int) -> list[str]:

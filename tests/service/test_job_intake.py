@@ -24,6 +24,7 @@ from service.sections import Jobs
 
 OUT = (TensorSpec("y", "FP64", [-1]),)
 FEATURES = Signature((TensorSpec("x", "FP64", [-1, 3]),), OUT)
+NAMED = Signature((TensorSpec("x", "FP64", [-1, 3], feature_names=["city", "age", "net_income"]),), OUT)
 MIXED = Signature(
     (
         TensorSpec("name", "BYTES", [-1]),
@@ -214,6 +215,44 @@ def test_what_is_no_row_is_told_by_its_place(kind: str, body: bytes, told: str) 
 
 def test_a_header_of_another_number_of_features_is_refused() -> None:
     assert "takes 3 values a row" in str(refusal(CSV, b"a,b\n1,2\n", FEATURES))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"city,age,net_income\n1,2,3\n",
+        b"net_income,age,city\n3,2,1\n",
+        b'age,"net_income", city \n2,"3",1\n',
+        b"\xef\xbb\xbfnet income,city,age\n3,1,+2\n",  # LightGBM writes a name's spaces as underscores
+        b"a,b,c\n1,2,3\n",
+    ],
+)
+def test_columns_with_the_features_names_may_come_in_any_order_and_others_come_in_the_features_order(table: bytes) -> None:
+    assert read(CSV, [table], NAMED) == [[1, 2, 3]]
+
+
+@given(st.permutations(range(3)), st.lists(st.lists(st.floats(-9, 9), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_whatever_the_order_of_the_columns_each_value_comes_to_its_feature(order: list[int], rows: list[list[float]]) -> None:
+    names = NAMED.inputs[0].feature_names
+    lines = [",".join(names[at] for at in order), *(",".join(repr(row[at]) for at in order) for row in rows)]
+    assert read(CSV, ["\n".join(lines).encode()], NAMED) == rows
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b"id,age,city", "names id, age, city; no feature of the model: id;"),
+        (b",age,city,net_income", "names '', age, city, net_income; no feature of the model: '';"),
+        (b"age,city", "names age, city; missing: net_income;"),
+        (b"id,city,age,net_income", "no feature of the model: id;"),
+        (b"city,age,age", "named twice: age;"),
+        (b"net income,net_income,city,age", "named twice: net_income;"),
+    ],
+)
+def test_a_header_that_names_some_features_and_not_all_is_refused(header: bytes, told: str) -> None:
+    error = str(refusal(CSV, header + b"\n1,2,3\n", NAMED))
+    assert told in error
+    assert "city, age, net_income" in error
 
 
 def test_a_wrong_line_is_told_before_the_body_ends() -> None:
