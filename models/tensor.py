@@ -56,8 +56,9 @@ class TensorSpec:
 
     ``shape``: a dim of -1 is free. ``optional``: an input that may be left out. ``uniform``: an input all of whose rows
     must be the same within a call (such as a recommender's ``k``), so requests that differ in it never share a batch.
-    ``widens``: any datatype that numpy casts safely to this one is taken too, BYTES excepted. ``feature_names``: what the values
-    of the last dim are called, in their order, where they have names. Raises ValueError where the description makes no sense.
+    ``widens``: any datatype that numpy casts safely to this one is taken too, BYTES excepted. ``missing``: NaN is a value that
+    is missing, so JSON's null is one too. ``feature_names``: what the values of the last dim are called, in their order, where they
+    have names. Raises ValueError where the description makes no sense.
     """
 
     name: str
@@ -66,6 +67,7 @@ class TensorSpec:
     optional: bool = False
     uniform: bool = False
     widens: bool = False
+    missing: bool = False
     feature_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -79,6 +81,8 @@ class TensorSpec:
             raise ValueError(f"tensor {self.name!r} has datatype {self.datatype!r}; expected one of {', '.join(DTYPES)}")
         if any(dim < -1 for dim in self.shape):
             raise ValueError(f"tensor {self.name!r} has shape {list(self.shape)}; a dim is at least 0, or -1 where it is free")
+        if self.missing and self.datatype not in FLOATS:
+            raise ValueError(f"tensor {self.name!r} is {self.datatype}, which has no NaN for what is missing; expected floats")
         self._check_feature_names()
 
     def _check_feature_names(self) -> None:

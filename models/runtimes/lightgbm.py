@@ -36,7 +36,7 @@ class LightgbmRuntime:
         # A file may give two features one name; then none of them tells a column.
         names = model.features if len(set(model.features)) == len(model.features) else ()
         self.signature = Signature(
-            inputs=(TensorSpec(INPUT, "FP64", (-1, len(model.features)), widens=True, feature_names=names),),
+            inputs=(TensorSpec(INPUT, "FP64", (-1, len(model.features)), widens=True, missing=True, feature_names=names),),
             outputs=(TensorSpec(OUTPUT, "FP64", results),),
         )
 

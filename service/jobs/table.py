@@ -223,10 +223,15 @@ def _decoded(fields: list[bytes], line: int) -> list[str]:
 
 
 def _value(field: str, spec: TensorSpec) -> bytes:
-    """A field's JSON by its input's datatype; what is no such value is a string, which the model's check then refuses by row."""
+    """A field's JSON by its input's datatype, null where nothing or NaN is a missing value.
+
+    What is no such value is a string, which the model's check then refuses by row.
+    """
     if spec.datatype == "BYTES":
         return _string(field)
     word = field.strip()
+    if spec.missing and word.lower() in ("", "nan"):
+        return b"null"
     if spec.datatype == "BOOL":
         return word.lower().encode() if word.lower() in ("true", "false") else _string(field)
     text = word.encode()

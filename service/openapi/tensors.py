@@ -131,11 +131,17 @@ def answered(spec: TensorSpec, shape: Sequence[int]) -> Json:
 
 
 def _plain(spec: TensorSpec) -> Json:
-    return either(element("BYTES"), B64) if spec.datatype == "BYTES" else element(spec.datatype)
+    return either(element("BYTES"), B64) if spec.datatype == "BYTES" else _element(spec, spec.datatype)
+
+
+def _element(spec: TensorSpec, datatype: str) -> Json:
+    """One element of a request for that input, in that datatype; null where it says that a value is missing."""
+    made = element(datatype)
+    return {**made, "type": [made["type"], "null"]} if spec.missing and datatype in FLOATS else made
 
 
 def _tensor(spec: TensorSpec, datatype: str, batched: bool) -> Json:
-    items = element(datatype)
+    items = _element(spec, datatype)
     data = [flat(items, spec)]
     if len(spec.shape) > 1:
         data.append(nested(items, spec.shape))

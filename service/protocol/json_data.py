@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from models.errors import InferenceError, InvalidInput, Problem
-from models.tensor import DATATYPES, DTYPES, INTEGERS, Array
+from models.tensor import DATATYPES, DTYPES, FLOATS, INTEGERS, Array
 from service.errors import BadRequest, NotFinite, ServiceError
 
 # From this half-way point on, rounding to the nearest FP32 gives Infinity.
@@ -32,21 +32,34 @@ _WHERE = re.compile(r" - at `\$(?P<where>.*)`$", re.DOTALL)
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|([^.\[\]]+)")
 
 
-def to_array(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None, path: str, *, non_finite: bool = False) -> Array:
+def to_array(
+    raw: msgspec.Raw | bytes,
+    datatype: str,
+    shape: Sequence[int] | None,
+    path: str,
+    *,
+    non_finite: bool = False,
+    missing: bool = False,
+) -> Array:
     """The tensor that a JSON array says, flat or nested as ``shape``; a shape of None is read from the nesting.
 
     ``path`` is where the array lies in the request. ``non_finite`` takes the strings "NaN", "Infinity" and "-Infinity" as
-    floats. Raises InvalidInput for values that do not fit, BadRequest for what is not JSON.
+    floats, ``missing`` null as NaN. Raises InvalidInput for values that do not fit, BadRequest for what is not JSON.
     """
     if shape is None:
-        return _nested(raw, datatype, None, path, non_finite)
+        return _nested(raw, datatype, None, path, non_finite, missing)
     decoder, dtype = _FLAT[datatype]
     if non_finite:
-        decoder = _decoder(datatype, 1, True)
+        decoder = _decoder(datatype, 1, True, missing)
     try:
         values = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _nested(raw, datatype, shape, path, non_finite)
+        if not missing:
+            return _nested(raw, datatype, shape, path, non_finite)
+        try:  # only now, so that rows without a null are read as quickly as ever
+            values = _decoder(datatype, 1, non_finite, True).decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _nested(raw, datatype, shape, path, non_finite, True)
     count = len(values)
     if len(shape) > _MOST_DIMS or prod(shape) != count:
         raise InvalidInput(
@@ -116,7 +129,7 @@ def clip(value: object) -> str:
 _SPELLED = {"nan": b'"NaN"', "inf": b'"Infinity"', "-inf": b'"-Infinity"'}
 
 
-def element(datatype: str, non_finite: bool = False) -> Any:
+def element(datatype: str, non_finite: bool = False, missing: bool = False) -> Any:
     if datatype == "BOOL":
         return bool
     if datatype == "BYTES":
@@ -126,12 +139,14 @@ def element(datatype: str, non_finite: bool = False) -> Any:
     if datatype in INTEGERS:
         return Annotated[int, msgspec.Meta(ge=int(np.iinfo(DTYPES[datatype]).min), le=int(np.iinfo(DTYPES[datatype]).max))]
     number: Any = Annotated[float, msgspec.Meta(gt=-FP32_END, lt=FP32_END)] if datatype == "FP32" else float
-    return number | Literal["NaN", "Infinity", "-Infinity"] if non_finite else number
+    if non_finite:
+        number = number | Literal["NaN", "Infinity", "-Infinity"]
+    return number | None if missing else number  # numpy makes NaN of None
 
 
 @cache
-def _decoder(datatype: str, depth: int, non_finite: bool) -> msgspec.json.Decoder[Any]:
-    nest: Any = element(datatype, non_finite)
+def _decoder(datatype: str, depth: int, non_finite: bool, missing: bool = False) -> msgspec.json.Decoder[Any]:
+    nest: Any = element(datatype, non_finite, missing)
     for _ in range(depth):
         nest = GenericAlias(list, nest)
     return msgspec.json.Decoder(nest)
@@ -144,17 +159,23 @@ _FLAT = {
 }
 
 
-def _expected(datatype: str, non_finite: bool) -> str:
+_NAN_GOES = '; NaN goes to /v2/models/M/infer, in binary, or as "NaN" with "parameters": {"non_finite": "string"}'
+
+
+def _expected(datatype: str, non_finite: bool, missing: bool = False) -> str:
     if datatype == "BOOL":
         return "true or false"
     if datatype == "BYTES":
         return "a string"
     if datatype in INTEGERS:
         return f"an integer from {np.iinfo(DTYPES[datatype]).min} to {np.iinfo(DTYPES[datatype]).max}"
-    return f"a number in the range of {datatype}" + ', or "NaN", "Infinity" or "-Infinity"' * non_finite
+    spelled = ', or "NaN", "Infinity" or "-Infinity"' * non_finite
+    return f"a number in the range of {datatype}" + spelled + ", or null for a missing value" * missing
 
 
-def _nested(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None, path: str, non_finite: bool) -> Array:
+def _nested(
+    raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None, path: str, non_finite: bool, missing: bool = False
+) -> Array:
     opening = _OPENING.match(raw)
     depth = opening.group().count(b"[") if opening else 0
     if depth > _MOST_DIMS:
@@ -163,9 +184,9 @@ def _nested(raw: msgspec.Raw | bytes, datatype: str, shape: Sequence[int] | None
         levels = f"a flat list, or {len(shape)} levels as in the shape" if len(shape) > 1 else "a flat list"
         raise InvalidInput(Problem(path, "the data is not nested as its shape", levels, f"{depth} levels"))
     try:
-        values = _decoder(datatype, depth if shape is None else max(depth, 1), non_finite).decode(raw)
+        values = _decoder(datatype, depth if shape is None else max(depth, 1), non_finite, missing).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _refusal(error, raw, datatype, path, non_finite) from None
+        raise _refusal(error, raw, datatype, path, non_finite, missing) from None
     dtype = _FLAT[datatype][1]
     if dtype is not None and depth > 1:
         with suppress(ValueError):  # ragged, which is told below
@@ -214,7 +235,9 @@ def _count(shape: Sequence[int]) -> str:
     return str(total) if total < 2**63 else "more than 2**63"
 
 
-def _refusal(error: Exception, raw: msgspec.Raw | bytes, datatype: str, path: str, non_finite: bool) -> InvalidInput | ServiceError:
+def _refusal(
+    error: Exception, raw: msgspec.Raw | bytes, datatype: str, path: str, non_finite: bool, missing: bool
+) -> InvalidInput | ServiceError:
     if not isinstance(error, msgspec.ValidationError):
         return BadRequest(f"{path} is not JSON in UTF-8: {error}")
     found = _WHERE.search(str(error))
@@ -222,7 +245,10 @@ def _refusal(error: Exception, raw: msgspec.Raw | bytes, datatype: str, path: st
     value = found_at(raw, where)
     if str(error).startswith("Expected `array`"):
         return InvalidInput(Problem(path + where, "not an array", "an array", value))
-    return InvalidInput(Problem(path + where, f"not a value of {datatype}", _expected(datatype, non_finite), value))
+    problem = f"not a value of {datatype}"
+    if value == "null" and datatype in FLOATS and not (non_finite or missing):
+        problem += _NAN_GOES
+    return InvalidInput(Problem(path + where, problem, _expected(datatype, non_finite, missing), value))
 
 
 def _plain(array: Array, name: str) -> Array:

@@ -197,7 +197,10 @@ def _inputs(
                     inputs[name] = numbers
                     continue
             content.check_data(tensor.data, f"inputs[{index}].data")
-            inputs[name] = to_array(tensor.data, datatype, tensor.shape, f"inputs[{index}].data", non_finite=non_finite)
+            missing = signature.by_name[name].missing
+            inputs[name] = to_array(
+                tensor.data, datatype, tensor.shape, f"inputs[{index}].data", non_finite=non_finite, missing=missing
+            )
             continue
         if tensor.data is not _ABSENT:
             raise InvalidInput(

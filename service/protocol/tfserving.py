@@ -82,7 +82,7 @@ def decode(
     except RecursionError:
         raise BadRequest(f"The body is nested too deep; a tensor has at most {_MOST_DIMS} levels.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_json(body, error) from None
+        raise _not_json(body, error, signature) from None
     try:
         rows = signature.check(arrays)
     except InvalidInput as error:
@@ -204,7 +204,7 @@ def _column(raw: bytes, spec: TensorSpec, suffix: str, rows: int = -1) -> Array:
         # A flat list of known length is decoded quickest: one value a row, or one row of values.
         if spec.datatype != "BYTES":
             if len(spec.shape) == 1 and rows > 0:
-                return to_array(raw, spec.datatype, (rows,), "instances")
+                return to_array(raw, spec.datatype, (rows,), "instances", missing=spec.missing)
             if (
                 len(spec.shape) == 2
                 and spec.shape[1] > 0
@@ -212,7 +212,7 @@ def _column(raw: bytes, spec: TensorSpec, suffix: str, rows: int = -1) -> Array:
                 and raw.endswith(b"]]")
                 and raw.count(b"[") == 2
             ):
-                return to_array(raw[1:-1], spec.datatype, (1, spec.shape[1]), "instances")
+                return to_array(raw[1:-1], spec.datatype, (1, spec.shape[1]), "instances", missing=spec.missing)
         return _tensor(raw, spec, "instances")
     except InvalidInput:
         first: tuple[int, ...] | None = None
@@ -232,7 +232,7 @@ def _column(raw: bytes, spec: TensorSpec, suffix: str, rows: int = -1) -> Array:
 def _tensor(raw: msgspec.Raw | bytes, spec: TensorSpec, path: str) -> Array:
     if spec.datatype == "BYTES" and b"{" in bytes(raw):
         return _bytes(raw, path)
-    return to_array(raw, spec.datatype, None, path)
+    return to_array(raw, spec.datatype, None, path, missing=spec.missing)
 
 
 class _B64(msgspec.Struct, forbid_unknown_fields=True):
@@ -299,15 +299,16 @@ def _where(error: msgspec.ValidationError) -> str:
     return found["where"] if found else ""
 
 
-def _not_json(body: bytes, error: Exception) -> BadRequest:
+def _not_json(body: bytes, error: Exception, signature: Signature) -> BadRequest:
     if isinstance(error, msgspec.ValidationError):
         came = clip(body.strip().decode(errors="replace"))
         return BadRequest(f"The body of :predict is an object, and {came!r} came; send {_FORMS}.")
     if not body.strip():
         return BadRequest(f"The body is empty; send an object with {_FORMS}.")
     if b"NaN" in body or b"Infinity" in body:
+        null = "null for a missing value, or " * any(spec.missing for spec in signature.inputs)
         return BadRequest(
-            f"The body is not JSON, which has no NaN or Infinity ({error}): send the tensor to /v2/models/M/infer, in binary."
+            f"The body is not JSON, which has no NaN or Infinity ({error}): send {null}the tensor to /v2/models/M/infer, in binary."
         )
     after = f" after {len(body)} bytes" if str(error).endswith("truncated") else ""
     return BadRequest(f"The body is not JSON in UTF-8: {error}{after}.")

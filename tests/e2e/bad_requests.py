@@ -69,6 +69,7 @@ def bad(body: bytes, telling: dict[str, Any] | str, **more: Any) -> Refused:
 
 ELSE = "not what the protocol has here"
 FLOAT = "a number in the range of FP32"
+NAN_GOES = 'NaN goes to /v2/models/M/infer, in binary, or as "NaN" with "parameters": {"non_finite": "string"}'
 DEEP = "the body's JSON is nested too deep, over the limit of 64 levels; send it flatter"
 COUNT = "the shape has another number of elements"
 FIT = "the shape does not fit the model"
@@ -113,7 +114,9 @@ INFER: dict[str, Refused] = {
     ),
     "no datatype": invalid(oip(datatype="FLOAT"), told("inputs[0].datatype", "no such datatype", ", ".join(DTYPES), "FLOAT")),
     "text for a number": invalid(oip(data=[1, 2, "a", 4]), told("inputs[0].data[2]", "not a value of FP32", FLOAT, '"a"')),
-    "null for a number": invalid(oip(data=[1, None, 3, 4]), told("inputs[0].data[1]", "not a value of FP32", FLOAT, "null")),
+    "null for a number": invalid(
+        oip(data=[1, None, 3, 4]), told("inputs[0].data[1]", f"not a value of FP32; {NAN_GOES}", FLOAT, "null")
+    ),
     "out of range": invalid(oip(data=[1, 2, 3, 1e39]), told("inputs[0].data[3]", "not a value of FP32", FLOAT, "1e+39")),
     "data no array": invalid(oip(data={"a": 1}), told("inputs[0].data", "not an array", "an array", '{"a": 1}')),
     "no data": invalid(

@@ -88,6 +88,21 @@ async def test_many_distinct_requests_get_what_they_get_alone(server: Server, se
     assert together == [(200, answer) for answer in alone]
 
 
+async def test_null_is_a_missing_value_to_a_booster_on_either_protocol_whoever_shares_the_batch(
+    session: aiohttp.ClientSession,
+) -> None:
+    rows = np.random.default_rng(7).normal(size=(MANY, 4))
+    rows[::2, 1] = rows[::3, 3] = np.nan
+    wanted = np.asarray(booster(trees=8).predict(rows)).tolist()
+    sent = [[None if np.isnan(value) else value for value in row] for row in rows.tolist()]
+    path = "/v1/models/boost/versions/2:predict"
+    answers = await asyncio.gather(*(ask(session, path, {"instances": [row]}) for row in sent))
+    assert answers == [(200, {"predictions": [value]}) for value in wanted]
+    tensors = [{"name": "input", "datatype": "FP64", "shape": [1, 4], "data": row} for row in sent]
+    answers = await asyncio.gather(*(ask(session, "/v2/models/boost/versions/2/infer", {"inputs": [each]}) for each in tensors))
+    assert [(status, answer["outputs"][0]["data"]) for status, answer in answers] == [(200, [value]) for value in wanted]
+
+
 async def test_many_onnx_requests_of_several_rows_get_what_they_get_alone(server: Server, session: aiohttp.ClientSession) -> None:
     random = np.random.default_rng(6)
     tensors: list[Array] = [random.integers(-50, 50, size=(1 + number % 5, 4)).astype(np.float32) for number in range(MANY)]

@@ -20,7 +20,7 @@ import pytest
 
 from service.guard.principal import Scope
 from tests.e2e.guarded import Keychain
-from tests.e2e.kitchen import Gate, affine
+from tests.e2e.kitchen import Gate, affine, booster
 from tests.e2e.patience import PATIENCE_S, until
 from tests.e2e.served import Reply, Server, serving
 from tests.e2e.wire import Wire
@@ -174,6 +174,20 @@ def test_every_format_and_coding_gives_the_same_results(stand: Stand) -> None:
     wanted = stand.mine.results(stand.mine.make("affine", lines_of(rows)))
     for headers, body in bodies:
         assert stand.mine.results(stand.mine.make("affine", body, headers=headers)) == wanted
+
+
+def test_a_table_of_named_features_in_any_order_with_fields_left_empty_is_answered_as_the_booster_does(stand: Stand) -> None:
+    rows = np.random.default_rng(8).normal(size=(60, 4))
+    rows[::3, 2] = rows[::4, 0] = np.nan
+    order = [2, 0, 3, 1]
+    lines = [",".join("" if np.isnan(row[at]) else repr(row[at].item()) for at in order) for row in rows]
+    table = "\n".join([",".join(f"Column_{at}" for at in order), *lines]).encode()
+    wanted = [{"row": row, "prediction": value} for row, value in enumerate(np.asarray(booster(trees=8).predict(rows)).tolist())]
+    assert stand.mine.results(stand.mine.make("boost", table, headers={"Content-Type": "text/csv"})) == wanted
+    lacking = [[None if np.isnan(value) else value for value in row] for row in rows.tolist()]
+    assert stand.mine.results(stand.mine.make("boost", lines_of(lacking))) == wanted
+    refused = stand.mine.refused("POST", f"{JOBS}?model=boost", b"id,Column_1\n1,2\n", {"Content-Type": "text/csv"})
+    assert refused == (400, "bad_request")
 
 
 def test_a_bad_row_has_an_error_line_and_costs_no_other_row_its_result(stand: Stand) -> None:

@@ -33,7 +33,7 @@ from models import PythonModel, TensorSpec
 class Order(PythonModel):
     inputs = (
         TensorSpec("dish", "BYTES", [-1]),
-        TensorSpec("amounts", "FP64", [-1, -1], widens=True),
+        TensorSpec("amounts", "FP64", [-1, -1], widens=True, missing=True),
         TensorSpec("hot", "BOOL", [-1], optional=True),
         TensorSpec("k", "INT8", [-1], optional=True, uniform=True),
     )

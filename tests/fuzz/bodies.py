@@ -31,7 +31,7 @@ def _echo(*specs: TensorSpec, batched: bool = True) -> Signature:
 #: Models whose outputs are their inputs, so that an answer can be sent again as a request.
 SIGNATURES: Final = (
     _echo(TensorSpec("x", "FP32", [-1, 4])),
-    _echo(TensorSpec("input", "FP64", [-1, 3], widens=True)),
+    _echo(TensorSpec("input", "FP64", [-1, 3], widens=True, missing=True)),
     _echo(TensorSpec("name", "BYTES", [-1, 1])),
     _echo(TensorSpec("a", "INT64", [-1, 2]), TensorSpec("b", "UINT64", [-1], optional=True)),
     _echo(TensorSpec("h", "FP16", [-1, -1])),

@@ -227,7 +227,9 @@ def test_models_with_other_threads_and_a_booster_of_the_package_run_beside_each_
 def test_signature_platform_and_names(serve: Serve) -> None:
     runtime: Runtime = serve(train(objective="multiclass", classes=3, num_class=3))
     names = ("Column_0", "Column_1", "Column_2", "Column_3")
-    assert runtime.signature.inputs == (TensorSpec("input", "FP64", (-1, FEATURES), widens=True, feature_names=names),)
+    assert runtime.signature.inputs == (
+        TensorSpec("input", "FP64", (-1, FEATURES), widens=True, missing=True, feature_names=names),
+    )
     assert runtime.signature.outputs == (TensorSpec("output", "FP64", (-1, 3)),)
     assert (runtime.platform, runtime.pure, runtime.signature.batched) == ("lightgbm", True, True)
     assert serve(train()).feature_names == names

@@ -33,6 +33,12 @@ def test_features_have_as_many_names_as_there_are_each_its_own() -> None:
             TensorSpec("x", "FP64", [-1, 2], feature_names=names)
 
 
+def test_only_a_tensor_of_floats_can_say_that_a_value_is_missing() -> None:
+    assert TensorSpec("x", "FP32", [-1], missing=True).missing
+    with pytest.raises(ValueError, match="INT64, which has no NaN"):
+        TensorSpec("x", "INT64", [-1], missing=True)
+
+
 @pytest.mark.parametrize(
     ("name", "datatype", "shape", "told"),
     [

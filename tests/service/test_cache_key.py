@@ -40,6 +40,12 @@ def test_ten_thousand_elements_that_differ_in_the_middle_have_two_keys() -> None
     assert KEYS.key({"x": one}, ()) != KEYS.key({"x": other}, ())
 
 
+def test_a_missing_value_is_neither_0_nor_any_other() -> None:
+    rows = [np.array([[1.0, value]]) for value in (np.nan, 0.0, -0.0, np.inf)]
+    assert len({KEYS.key({"x": row}, ()) for row in rows}) == 4
+    assert KEYS.key({"x": rows[0]}, ()) == KEYS.key({"x": np.array([[1.0, None]], np.float64)}, ())
+
+
 @pytest.mark.parametrize(
     "keys", [Keys("n", "1", "files"), Keys("m", "2", "files"), Keys("m", "1", "others"), Keys("m1", "", "files")]
 )

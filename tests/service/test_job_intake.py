@@ -25,6 +25,7 @@ from service.sections import Jobs
 OUT = (TensorSpec("y", "FP64", [-1]),)
 FEATURES = Signature((TensorSpec("x", "FP64", [-1, 3]),), OUT)
 NAMED = Signature((TensorSpec("x", "FP64", [-1, 3], feature_names=["city", "age", "net_income"]),), OUT)
+LACKING = Signature((TensorSpec("x", "FP64", [-1, 3], missing=True),), OUT)
 MIXED = Signature(
     (
         TensorSpec("name", "BYTES", [-1]),
@@ -215,6 +216,19 @@ def test_what_is_no_row_is_told_by_its_place(kind: str, body: bytes, told: str) 
 
 def test_a_header_of_another_number_of_features_is_refused() -> None:
     assert "takes 3 values a row" in str(refusal(CSV, b"a,b\n1,2\n", FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        (b"0.3,,0", [0.3, None, 0]),
+        (b",,", [None, None, None]),
+        (b'"", nan ,NaN', [None, None, None]),
+        (b"1,x,-nan", [1, "x", "-nan"]),
+    ],
+)
+def test_an_empty_field_is_a_missing_value_where_the_model_takes_nan_for_one(line: bytes, row: list[Any]) -> None:
+    assert read(CSV, [b"a,b,c\n" + line + b"\n"], LACKING) == [row]
 
 
 @pytest.mark.parametrize(

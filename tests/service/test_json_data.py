@@ -104,6 +104,29 @@ def test_arbitrary_bytes_are_a_tensor_or_refused(raw: bytes, datatype: str, shap
         to_array(raw, datatype, shape, PATH, non_finite=spelled)
 
 
+@given(tensors(), st.data())
+def test_null_is_nan_in_floats_that_may_be_missing_flat_or_nested(
+    tensor: tuple[str, list[int], list[Any]], data: st.DataObject
+) -> None:
+    datatype, shape, flat = tensor
+    if datatype not in FLOATS or not flat or not shape:
+        return
+    sent = [None if data.draw(st.booleans()) else value for value in flat]
+    array = expected(datatype, shape, [float("nan") if value is None else value for value in sent])
+    for text, told in ((sent, shape), (nested(sent, shape), shape), (nested(sent, shape), None)):
+        for spelled in (False, True):
+            assert same(to_array(json.dumps(text).encode(), datatype, told, PATH, missing=True, non_finite=spelled), array)
+
+
+@pytest.mark.parametrize("datatype", sorted(set(DTYPES) - FLOATS))
+def test_null_is_no_value_of_what_has_no_nan(datatype: str) -> None:
+    assert problem(b"[null]", datatype, [1], missing=True) == (f"{PATH}[0]", problem(b"[null]", datatype, [1])[1], "null")
+
+
+def test_null_stands_for_a_value_and_not_for_a_row() -> None:
+    assert problem(b"[[1], null]", "FP64", None, missing=True) == (f"{PATH}[1]", "an array", "null")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

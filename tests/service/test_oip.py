@@ -94,6 +94,16 @@ def test_nested_data_is_flat_data() -> None:
     assert one.inputs["x"].tolist() == other.inputs["x"].tolist()
 
 
+def test_null_is_a_missing_value_where_the_model_takes_nan_for_one() -> None:
+    lacking = Signature((TensorSpec("x", "FP64", [-1, 2], widens=True, missing=True),), WIDE.outputs)
+    for datatype in ("FP32", "FP64"):
+        for data in ([None, 1.5], [[None, 1.5]]):
+            array = decode(tensor(datatype=datatype, data=data), lacking).inputs["x"]
+            assert (array.dtype, array.tolist()[0][1], np.isnan(array[0, 0])) == (DTYPES[datatype], 1.5, True)
+    assert problem(tensor(datatype="INT32", data=[None, 1]), lacking).expected.startswith("an integer")
+    assert "non_finite" in problem(tensor(data=[None, 1])).problem
+
+
 def test_a_model_that_widens_takes_narrower_datatypes() -> None:
     assert decode(tensor(shape=[2]), WIDE).inputs["x"].dtype == np.float32
 

@@ -42,6 +42,7 @@ OFFERS: Mapping[str, list[Offer]] = {
     "strings": [Offer("text", "1", batched("words", datatype="BYTES"))],
     "optional inputs": [Offer("optional", "1", batched("a", "b", optional=True))],
     "free dims": [Offer("free", "1", Signature((TensorSpec("x", "FP32", [-1, -1, 2]),), (TensorSpec("y", "FP32", [-1, -1]),)))],
+    "missing values": [Offer("lacking", "1", batched("x", datatype="FP64", widens=True, missing=True))],
     "widened": [Offer("wide", "1", batched("x", datatype="FP64", widens=True))],
     "binary alone": [Offer("half", "1", batched("x", datatype="FP16"))],
     "odd datatypes": [Offer(name.lower(), "1", batched("x", datatype=name)) for name in ("BOOL", "UINT64", "BF16")],

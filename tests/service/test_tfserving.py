@@ -25,7 +25,7 @@ RECOMMENDER = Signature(
 )
 DENSE = Signature((TensorSpec("input", "FP64", [-1, 3], widens=True),), (TensorSpec("output", "FP64", [-1]),))
 NAMED = Signature(
-    (TensorSpec("input", "FP64", [-1, 3], widens=True, feature_names=["city", "age", "income"]),),
+    (TensorSpec("input", "FP64", [-1, 3], widens=True, missing=True, feature_names=["city", "age", "income"]),),
     (TensorSpec("output", "FP64", [-1]),),
 )
 IMAGE = Signature((TensorSpec("image", "FP32", [-1, 2, -1]),), (TensorSpec("label", "INT64", [-1]),))
@@ -93,6 +93,28 @@ def test_rows_and_columns_become_the_models_tensors(
     assert same(infer.inputs, inputs, signature)
     assert (infer.rows, infer.outputs) == (count, signature.output_names)
     assert (infer.id, infer.timeout_s, infer.priority) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rows([None, 50, 0.3], [4, None, None]),
+        rows({"input": [None, 50, 0.3]}, {"input": [4, None, None]}),
+        columns([[None, 50, 0.3], [4, None, None]]),
+        columns({"input": [[None, 50, 0.3], [4, None, None]]}),
+    ],
+)
+def test_null_is_a_missing_value_where_the_model_takes_nan_for_one(body: bytes) -> None:
+    nan = float("nan")
+    np.testing.assert_array_equal(decode(body, NAMED).inputs["input"], [[nan, 50, 0.3], [4, nan, nan]])
+
+
+def test_a_row_or_a_long_body_may_have_null_too() -> None:
+    assert np.isnan(decode(rows([None, None, None]), NAMED).inputs["input"]).tolist() == [[True] * 3]
+    many = decode(rows(*[[1.5, None, index] for index in range(2000)]), NAMED).inputs["input"]
+    assert (many.shape, np.isnan(many).sum(axis=0).tolist()) == ((2000, 3), [0, 2000, 0])
+    one = Signature((TensorSpec("x", "FP32", [-1], missing=True),), DENSE.outputs)
+    assert decode(rows({"x": None}, {"x": 2}), one).inputs["x"].dtype == np.float32
 
 
 def test_an_input_named_b64_is_an_input() -> None:
@@ -176,7 +198,11 @@ def test_what_is_answered_in_either_form_is_read_back_as_it_was(case: tuple[Sign
         (DENSE, rows([1, 2, [3]]), "instances[0][2]: not a value of FP64"),
         (DENSE, rows([1, 2, "3"]), "instances[0][2]: not a value of FP64"),
         (DENSE, rows([1, 2, True]), "instances[0][2]: not a value of FP64"),
-        (DENSE, rows([1, 2, None]), "instances[0][2]: not a value of FP64"),
+        (DENSE, rows([1, 2, None]), "instances[0][2]: not a value of FP64; NaN goes to /v2/models/M/infer, in binary, or as"),
+        (NAMED, rows([1, 2, "x"]), "expected a number in the range of FP64, or null for a missing value, got"),
+        (NAMED, b'{"instances": [[1, 2, NaN]]}', "send null for a missing value, or the tensor to /v2/models/M/infer"),
+        (NAMED, rows(None), "instances[0]: the shape of the row does not fit the model (expected [3], got [])"),
+        (NAMED, rows([1, 2, 3], None), "instances[1]: the shape of the row does not fit the model (expected [3], got [])"),
         (DENSE, rows([1, 2, 3], {"input": [1, 2, 3]}), "instances[1]: not"),
         (DENSE, rows({"input": [1, 2, 3]}, [1, 2, 3]), "instances[1]: the row is not like the first"),
         (DENSE, b'{"instances": [[1, 2, 1e999]]}', "instances[0][2]: not a value of FP64"),
