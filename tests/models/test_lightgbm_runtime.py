@@ -253,6 +253,14 @@ def test_notes_tell_how_to_send_categories(serve: Serve) -> None:
     assert "Columns that held pandas categories in training (1) take each value's integer code" in serve(text.encode()).notes[-1]
 
 
+def test_a_category_that_training_did_not_see_is_none_and_so_is_what_is_missing_or_below_0(serve: Serve) -> None:
+    runtime = serve(train(trees=30, **BOOSTERS["categorical"]))
+    sent = np.array([[0.5, 0.5, 0.5, category] for category in (2, 2.9, 99, -1, np.nan)])
+    known, cut, *others = answer(runtime, sent).tolist()
+    assert (known, others) == (cut, others[:1] * 3)
+    assert known != others[0]
+
+
 def test_inference_after_close_is_refused_and_closing_again_does_nothing(serve: Serve) -> None:
     runtime = serve(train())
     runtime.close()
