@@ -16,7 +16,8 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one version has done up to a look: requests, those that failed, seconds and buckets of latency, rows and calls."""
+    """What one version has done up to a look: requests, those that failed, seconds and buckets of the latency of
+    those that were answered, rows and calls."""
 
     requests: float = 0
     errors: float = 0
@@ -68,7 +69,7 @@ def _from_metrics(seen: Iterable[Sample]) -> dict[Key, Counted]:
     requests = by_version(seen, families.REQUESTS.exposed)
     errors = by_version(seen, families.REQUESTS.exposed, lambda sample: not sample.labels.get("code", "").startswith("2"))
     latency = families.DURATION.exposed
-    timed, seconds = by_version(seen, f"{latency}_count"), by_version(seen, f"{latency}_sum")
+    timed, seconds = by_version(seen, f"{latency}_count", _answered), by_version(seen, f"{latency}_sum", _answered)
     # Not the histogram of rows: that one counts a batch once for each of its requests.
     rows, calls = by_version(seen, families.ROWS_ANSWERED.exposed), by_version(seen, families.BATCHES.exposed)
     buckets = _buckets(seen)
@@ -96,10 +97,15 @@ def by_version(seen: Iterable[Sample], name: str, wanted: Callable[[Sample], boo
     return totals
 
 
+def _answered(sample: Sample) -> bool:
+    """Whether a duration is of answered requests: those of refusals, made in no time, are best when a server is at its worst."""
+    return sample.labels.get("class", "2xx") == "2xx"  # an older server does not tell them apart
+
+
 def _buckets(seen: Iterable[Sample]) -> dict[Key, dict[float, float]]:
     found: dict[Key, dict[float, float]] = {}
     for sample in seen:
-        if sample.name == f"{families.DURATION.exposed}_bucket":
+        if sample.name == f"{families.DURATION.exposed}_bucket" and _answered(sample):
             bounds = found.setdefault(_key(sample), {})
             bound = float(sample.labels.get("le", "inf"))
             bounds[bound] = bounds.get(bound, 0) + sample.value

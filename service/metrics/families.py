@@ -45,7 +45,11 @@ REQUESTS = Family(
     "tureen_requests", "counter", "Inference requests that ended, by HTTP status; 499: the client left.", (*_VERSION, "code")
 )
 DURATION = Family(
-    "tureen_request_duration_seconds", "histogram", "From an inference request's last byte to its response.", _VERSION, SECONDS
+    "tureen_request_duration_seconds",
+    "histogram",
+    "From an inference request's last byte to its response, by class of HTTP status; 2xx: answered.",
+    (*_VERSION, "class"),
+    SECONDS,
 )
 QUEUE = Family(
     "tureen_queue_duration_seconds", "histogram", "What an answered inference request waited for its batch.", _VERSION, SECONDS

@@ -46,14 +46,14 @@ class Meter:
             key = (model if self._knows(model) else "", "")
         book = self._books.get(key)
         if book is None:
-            book = self._open(key)
+            book = self._books[key] = _Book()
         status = LEFT if response is None else response.status
-        code = book.codes.get(status)
-        if code is None:
-            code = book.codes[status] = self._cell(families.REQUESTS, *key, _code(status))
+        ended = book.ended.get(status)
+        if ended is None:
+            ended = book.ended[status] = self._open_status(key, status)
+        code, start = ended
         cells = self._cells
         cells[code] += 1.0
-        start = book.duration
         cells[start + bisect_left(SECONDS, total_s)] += 1.0
         cells[start + _SECONDS_SUM] += total_s
         if answer is None or status != 200:
@@ -90,9 +90,9 @@ class Meter:
         cells[start + bisect_left(SECONDS, plain.total_s)] += 1.0
         cells[start + _SECONDS_SUM] += plain.total_s
 
-    def _open(self, key: tuple[str, str]) -> _Book:
-        book = self._books[key] = _Book(self._cell(families.DURATION, *key))
-        return book
+    def _open_status(self, key: tuple[str, str], status: int) -> tuple[int, int]:
+        code = _code(status)
+        return self._cell(families.REQUESTS, *key, code), self._cell(families.DURATION, *key, _class(code))
 
     def _open_way(self, key: tuple[str, str]) -> tuple[int, int, int, int]:
         ways = (families.QUEUE, families.INFER, families.BATCH_ROWS, families.ROWS_ANSWERED)
@@ -104,15 +104,19 @@ class Meter:
 
 
 class _Book:
-    """Where one version's numbers are: the first cell of its durations, a cell for each status, and those of answered requests."""
+    """Where one version's numbers are: for each status its cell and the first of the durations of its class, and those of answered
+    requests."""
 
-    __slots__ = ("codes", "duration", "way")
+    __slots__ = ("ended", "way")
 
-    def __init__(self, duration: int) -> None:
-        self.duration = duration
-        self.codes: dict[int, int] = {}
+    def __init__(self) -> None:
+        self.ended: dict[int, tuple[int, int]] = {}
         self.way: tuple[int, int, int, int] | None = None
 
 
 def _code(status: int) -> str:
     return str(status) if 100 <= status <= 599 else "other"
+
+
+def _class(code: str) -> str:
+    return f"{code[0]}xx" if code != "other" else code

@@ -75,9 +75,10 @@ async def test_an_answer_is_counted_once_in_every_family(metered: Metered) -> No
     values = metered.values
     assert values["tureen_requests", "double", "1", "200"] == [1]
     assert values["tureen_rows", "double", "1"] == [3]
-    assert values["tureen_request_duration_seconds", "double", "1"][-1] == 0.002
+    assert values["tureen_request_duration_seconds", "double", "1", "2xx"][-1] == 0.002
     assert values["tureen_batch_rows", "double", "1"][-1] == 3
-    for family in ("tureen_request_duration_seconds", *DURATIONS):
+    assert metered.counts("tureen_request_duration_seconds") == {("double", "1", "2xx"): 1}
+    for family in DURATIONS:
         assert metered.counts(family) == {("double", "1"): 1}
 
 
@@ -88,7 +89,9 @@ async def test_requests_by_code_and_the_count_of_durations_add_up(metered: Meter
     metered.meter.inference(request, None, None, 0.1)
     by_code = {key[3]: int(cells[0]) for key, cells in metered.values.items() if key[0] == "tureen_requests"}
     assert by_code == {"200": 2, "503": 1, "504": 1, "500": 1, "499": 1}
-    assert metered.counts("tureen_request_duration_seconds") == {("double", "1"): sum(by_code.values())}
+    by_class = {("double", "1", "2xx"): 2, ("double", "1", "4xx"): 1, ("double", "1", "5xx"): 3}
+    assert metered.counts("tureen_request_duration_seconds") == by_class
+    assert sum(by_class.values()) == sum(by_code.values())
     for family in DURATIONS:
         assert metered.counts(family) == {("double", "1"): by_code["200"]}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,22 @@ def test_a_second_look_gives_the_rate_and_the_latencies_since_the_first() -> Non
     assert (row.requests, row.rate) == (150, 25.0)
     assert row.p99_ms is not None
     assert row.p99_ms > 1.0  # the fifty slow ones are all of the interval's second half
+
+
+def test_latencies_are_those_of_answered_requests_however_many_are_refused_in_no_time() -> None:
+    refused = samples("""
+tureen_requests_total{model="digits",version="1",code="429"} 5000
+tureen_request_duration_seconds_bucket{model="digits",version="1",class="4xx",le="0.0001"} 5000
+tureen_request_duration_seconds_bucket{model="digits",version="1",class="4xx",le="+Inf"} 5000
+tureen_request_duration_seconds_count{model="digits",version="1",class="4xx"} 5000
+tureen_request_duration_seconds_sum{model="digits",version="1",class="4xx"} 0.1
+""")
+    answered = tuple(replace(sample, labels={**sample.labels, "class": "2xx"}) for sample in scrape(100))
+    (row,) = report(URL, seen(samples=(*answered, *refused))).models
+    (alone,) = report(URL, seen(samples=answered)).models
+    assert (row.requests, row.errors) == (5100, 5000)
+    assert (row.mean_ms, row.p50_ms, row.p99_ms) == (alone.mean_ms, alone.p50_ms, alone.p99_ms)
+    assert (row.mean_ms, row.p50_ms) == (0.5, 0.5)
 
 
 def test_counters_that_went_back_count_from_zero() -> None:
